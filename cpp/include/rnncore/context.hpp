@@ -1,0 +1,19 @@
+// How the engine runs: number of threads and instruction set. One default context exists; nothing else is global.
+// Environment, read once at load: RNNCORE_NUM_THREADS, RNNCORE_TARGET (e.g. AVX3, AVX2, SSE4, NEON, BASELINE).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "rnncore/export.hpp"
+
+namespace rnncore {
+
+RNNCORE_EXPORT void set_num_threads(int threads);  // >= 1
+RNNCORE_EXPORT int get_num_threads();
+RNNCORE_EXPORT std::string target_name();                     // the instruction set in use
+RNNCORE_EXPORT std::vector<std::string> supported_targets();  // best first
+RNNCORE_EXPORT void set_target(const std::string& name);      // tests and benchmarks; drops packed weights
+RNNCORE_EXPORT std::string version();
+
+}  // namespace rnncore

@@ -1,0 +1,85 @@
+// Differentiable operations. Every function checks shapes and dtypes once, at the boundary, and throws
+// ArgumentError / TypeError with "[operation] argument: expected E, got G; hint".
+// Element-wise operations broadcast as NumPy does. Axes may be negative. Float operands share one float dtype.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "rnncore/random.hpp"
+#include "rnncore/tensor.hpp"
+
+namespace rnncore {
+
+// Products ------------------------------------------------------------------------------------------------
+RNNCORE_EXPORT Tensor matmul(const Tensor& a, const Tensor& b);  // (..., M, K) x (K, N), or equal leading axes
+// x (..., I), weight (O, I), bias (O) or undefined -> (..., O): x weight^T + bias
+RNNCORE_EXPORT Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+
+// Element-wise --------------------------------------------------------------------------------------------
+RNNCORE_EXPORT Tensor add(const Tensor& a, const Tensor& b);
+RNNCORE_EXPORT Tensor sub(const Tensor& a, const Tensor& b);
+RNNCORE_EXPORT Tensor mul(const Tensor& a, const Tensor& b);
+RNNCORE_EXPORT Tensor div(const Tensor& a, const Tensor& b);
+RNNCORE_EXPORT Tensor add(const Tensor& a, double b);
+RNNCORE_EXPORT Tensor mul(const Tensor& a, double b);
+RNNCORE_EXPORT Tensor pow(const Tensor& a, double exponent);
+RNNCORE_EXPORT Tensor neg(const Tensor& a);
+RNNCORE_EXPORT Tensor exp(const Tensor& a);
+RNNCORE_EXPORT Tensor log(const Tensor& a);
+RNNCORE_EXPORT Tensor sqrt(const Tensor& a);
+RNNCORE_EXPORT Tensor abs(const Tensor& a);
+RNNCORE_EXPORT Tensor tanh(const Tensor& a);
+RNNCORE_EXPORT Tensor sigmoid(const Tensor& a);
+RNNCORE_EXPORT Tensor relu(const Tensor& a);
+
+// Shape ---------------------------------------------------------------------------------------------------
+RNNCORE_EXPORT Tensor cat(const std::vector<Tensor>& tensors, std::int64_t axis);
+RNNCORE_EXPORT Tensor stack(const std::vector<Tensor>& tensors, std::int64_t axis);
+RNNCORE_EXPORT Tensor slice(const Tensor& a, std::int64_t axis, std::int64_t start, std::int64_t stop);
+RNNCORE_EXPORT std::vector<Tensor> chunk(const Tensor& a, std::int64_t chunks, std::int64_t axis);
+RNNCORE_EXPORT Tensor transpose(const Tensor& a, std::int64_t axis0, std::int64_t axis1);
+
+// Reductions (axis given: that axis is removed unless keepdim) --------------------------------------------
+RNNCORE_EXPORT Tensor sum(const Tensor& a);
+RNNCORE_EXPORT Tensor sum(const Tensor& a, std::int64_t axis, bool keepdim = false);
+RNNCORE_EXPORT Tensor mean(const Tensor& a);
+RNNCORE_EXPORT Tensor mean(const Tensor& a, std::int64_t axis, bool keepdim = false);
+RNNCORE_EXPORT Tensor argmax(const Tensor& a, std::int64_t axis);  // int64, not differentiable; first of equals
+
+// Normalisation and losses --------------------------------------------------------------------------------
+RNNCORE_EXPORT Tensor softmax(const Tensor& a, std::int64_t axis = -1);
+RNNCORE_EXPORT Tensor log_softmax(const Tensor& a, std::int64_t axis = -1);
+// a (..., D), weight (D) and bias (D) or undefined; Ba et al. 2016, equation 4
+RNNCORE_EXPORT Tensor layer_norm(const Tensor& a, const Tensor& weight, const Tensor& bias, double eps = 1e-5);
+
+enum class Reduction : std::uint8_t { none, mean, sum };
+struct LossOptions {
+  Reduction reduction = Reduction::mean;  // mean: over the targets that are not ignored
+  std::int64_t ignore_index = -100;
+  double label_smoothing = 0.0;           // in [0, 1); as PyTorch: (1-e) * nll + e * mean over classes
+};
+// log_probs (R, V), targets int64 (R)
+RNNCORE_EXPORT Tensor nll_loss(const Tensor& log_probs, const Tensor& targets, const LossOptions& options = {});
+// logits (R, V), targets int64 (R); log-softmax fused
+RNNCORE_EXPORT Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const LossOptions& options = {});
+// cross_entropy(linear(x, weight, bias), targets) without holding the (R, V) logits: x (R, I), weight (V, I), bias (V).
+// Reduction mean or sum.
+RNNCORE_EXPORT Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                                           const Tensor& targets, const LossOptions& options = {});
+
+// Lookup and randomness -----------------------------------------------------------------------------------
+// weight (V, E), ids int64 (...) -> (..., E); the row padding_idx (if >= 0) gets no gradient
+RNNCORE_EXPORT Tensor embedding(const Tensor& weight, const Tensor& ids, std::int64_t padding_idx = -1);
+// Inverted dropout: keeps with probability 1-p and scales by 1/(1-p); identity if !training or p == 0
+RNNCORE_EXPORT Tensor dropout(const Tensor& a, double p, bool training, Generator& generator);
+
+// One draw per row of logits (N, V) -> int64 (N). temperature 0: argmax. top_k 0: all. top_p 1: all.
+struct SampleOptions {
+  double temperature = 1.0;
+  std::int64_t top_k = 0;
+  double top_p = 1.0;
+};
+RNNCORE_EXPORT Tensor sample(const Tensor& logits, const SampleOptions& options, Generator& generator);
+
+}  // namespace rnncore

@@ -1,0 +1,103 @@
+// Recurrent layers: the description of a stack (RecurrentSpec), its parameters, and its evaluation over whole
+// sequences (`recurrent`) or step by step (`Stream`). Arrays are time-major and row-major: (T, N, features).
+//
+// Parameters, in PyTorch's names, order and layout, per layer k and direction (suffix "_reverse"):
+//   weight_ih_l{k} (G*H, I_k)   weight_hh_l{k} (G*H, H)   bias_ih_l{k} (G*H)   bias_hh_l{k} (G*H)
+// Gate order: LSTM i f g o, GRU r z n. Equations: src/cells/.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "rnncore/random.hpp"
+#include "rnncore/tensor.hpp"
+
+namespace rnncore {
+
+enum class CellKind : std::uint8_t { rnn_tanh, rnn_relu, rnn_sigmoid, lstm, gru, gru_reset_before };
+
+RNNCORE_EXPORT const char* name_of(CellKind cell);             // "rnn-tanh", "lstm", "gru-reset-before", ...
+RNNCORE_EXPORT CellKind cell_from_name(const std::string& name);
+RNNCORE_EXPORT std::int64_t gates_of(CellKind cell);           // G: 1, 4 or 3
+RNNCORE_EXPORT std::int64_t states_of(CellKind cell);          // 1 (h) or 2 (h, c)
+
+struct LayerSpec {
+  CellKind cell = CellKind::lstm;
+  std::int64_t hidden_size = 0;
+};
+
+struct RecurrentSpec {
+  std::int64_t input_size = 0;
+  std::vector<LayerSpec> layers;  // bottom first; each layer has its own size (one cell kind for all layers for now)
+  bool bias = true;
+  bool bidirectional = false;     // outputs of both directions are concatenated: 2*H features
+  double dropout = 0.0;           // between layers, in training
+
+  std::int64_t directions() const { return bidirectional ? 2 : 1; }
+  std::int64_t layer_input_size(std::int64_t layer) const;
+  std::int64_t output_size() const;
+};
+RNNCORE_EXPORT void check(const RecurrentSpec& spec);  // ArgumentError on nonsense
+
+struct ParameterInfo {
+  std::string name;
+  Shape shape;
+  std::int64_t fan_hidden;  // H: the default initialisation is U(-1/sqrt(H), 1/sqrt(H))
+};
+// In PyTorch's order: per layer, per direction: weight_ih, weight_hh, then bias_ih, bias_hh when spec.bias.
+RNNCORE_EXPORT std::vector<ParameterInfo> parameters_of(const RecurrentSpec& spec);
+
+// State: per state kind (h, then c) one tensor per (layer, direction), layer-major, each (N, H_layer).
+// An empty vector means zeros.
+struct RecurrentState {
+  std::vector<Tensor> h;
+  std::vector<Tensor> c;
+};
+
+struct RecurrentInput {
+  Tensor x;           // (T, N, I)
+  RecurrentState state;
+  Tensor lengths;     // int64 (N), 0 <= length <= T, or undefined: steps t >= length leave the state and output zeros
+  Tensor reset_mask;  // uint8 (T, N) or undefined: nonzero at (t, n) = a new sequence starts there:
+                      // the state before that step is the initial state given in `state` (or zero)
+  bool training = false;             // dropout acts
+  Generator* generator = nullptr;    // needed when training with dropout > 0
+};
+
+struct RecurrentOutput {
+  Tensor y;  // (T, N, directions * H_last)
+  RecurrentState state;
+};
+
+// Differentiable in x, the initial state and every parameter.
+RNNCORE_EXPORT RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& parameters,
+                                         const RecurrentInput& input);
+
+// Steps a stack one time step at a time for N parallel streams; the same bits as `recurrent`.
+// Everything is allocated at construction: step() allocates nothing, locks nothing, starts no thread.
+class RNNCORE_EXPORT Stream {
+ public:
+  // parameters: as parameters_of(spec), all float32 or all float64; copied and packed here. Not bidirectional.
+  Stream(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, std::int64_t batch = 1);
+  ~Stream();
+  Stream(Stream&&) noexcept;
+  Stream& operator=(Stream&&) noexcept;
+
+  std::int64_t batch() const;
+  DType dtype() const;
+  // in: (N, I), out: (N, H_last); element type must be the stream's dtype.
+  void step(const float* in, float* out) noexcept;
+  void step(const double* in, double* out) noexcept;
+  void reset() noexcept;                     // all streams to zero
+  void reset(std::int64_t stream) noexcept;  // one stream
+  RecurrentState state() const;
+  void set_state(const RecurrentState& state);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rnncore

@@ -1,0 +1,12 @@
+// Everything a program needs: #include <rnncore/rnncore.hpp>
+#pragma once
+
+#include "rnncore/context.hpp"
+#include "rnncore/error.hpp"
+#include "rnncore/model.hpp"
+#include "rnncore/ops.hpp"
+#include "rnncore/optim.hpp"
+#include "rnncore/random.hpp"
+#include "rnncore/recurrent.hpp"
+#include "rnncore/safetensors.hpp"
+#include "rnncore/tensor.hpp"

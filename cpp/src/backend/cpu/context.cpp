@@ -1,0 +1,125 @@
+// Threads and instruction set of the default context.
+#include "rnncore/context.hpp"
+
+#include <hwy/detect_targets.h>
+#include <omp.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <thread>
+
+#include "backend/cpu/targets.h"
+#include "backend/cpu/team.h"
+#include "rnncore/error.hpp"
+
+namespace rnncore {
+namespace {
+
+struct TargetName {
+  const char* name;
+  std::int64_t bit;
+};
+
+// Best first; the last one always runs.
+std::vector<TargetName> machine_targets() {
+  std::vector<TargetName> found;
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+                    __builtin_cpu_supports("bmi2");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512cd");
+  if (avx512) found.push_back({"AVX3", HWY_AVX3});
+  if (avx2) found.push_back({"AVX2", HWY_AVX2});
+  if (__builtin_cpu_supports("sse4.2")) found.push_back({"SSE4", HWY_SSE4});
+#elif defined(__aarch64__)
+  found.push_back({"NEON", HWY_NEON});
+#endif
+  found.push_back({"BASELINE", 0});
+  return found;
+}
+
+int threads_from_environment() {
+  if (const char* text = std::getenv("RNNCORE_NUM_THREADS")) {
+    char* end = nullptr;
+    const long value = std::strtol(text, &end, 10);
+    if (end != text && *end == '\0' && value >= 1 && value <= 4096) return static_cast<int>(value);
+  }
+  return std::max(1, omp_get_num_procs());
+}
+
+struct Context {
+  std::atomic<int> threads{threads_from_environment()};
+  std::atomic<bool> forked{false};
+  std::atomic<std::int64_t> target{0};
+  std::atomic<std::uint64_t> epoch{0};
+  Context() {
+    const auto targets = machine_targets();
+    target = targets.front().bit;
+    if (const char* wanted = std::getenv("RNNCORE_TARGET"))
+      for (const auto& t : targets)
+        if (std::string(wanted) == t.name) target = t.bit;
+  }
+};
+
+Context& context() {
+  static Context instance;
+  return instance;
+}
+
+// libgomp's threads do not survive a fork; asking for them in the child would hang.
+[[maybe_unused]] const int registered_fork_handler = pthread_atfork(nullptr, nullptr, [] { context().forked = true; });
+
+}  // namespace
+
+void set_num_threads(int threads) {
+  if (threads < 1) throw_argument("set_num_threads", "threads", "at least 1", std::to_string(threads));
+  context().threads = threads;
+}
+int get_num_threads() { return context().threads; }
+
+std::string target_name() {
+  for (const auto& t : machine_targets())
+    if (t.bit == context().target) return t.name;
+  return "BASELINE";
+}
+
+std::vector<std::string> supported_targets() {
+  std::vector<std::string> names;
+  for (const auto& t : machine_targets()) names.emplace_back(t.name);
+  return names;
+}
+
+void set_target(const std::string& name) {
+  std::string known;
+  for (const auto& t : machine_targets()) {
+    if (name == t.name) {
+      context().target = t.bit;
+      ++context().epoch;
+      return;
+    }
+    known += (known.empty() ? "" : ", ") + std::string(t.name);
+  }
+  throw_argument("set_target", "name", "one of " + known, name, "the machine or the build does not have it");
+}
+
+std::string version() { return RNNCORE_VERSION; }
+
+namespace cpu {
+
+std::int64_t active_target() { return context().target.load(std::memory_order_relaxed); }
+std::uint64_t target_epoch() { return context().epoch.load(std::memory_order_relaxed); }
+int team_rank() { return omp_get_thread_num(); }
+int team_size() { return omp_get_num_threads(); }
+
+int threads_for(double work) {
+  constexpr double kWorkPerThread = 1e5;  // measured: docs/performance.md
+  if (work < 2 * kWorkPerThread || context().forked || omp_in_parallel()) return 1;
+  return context().threads;
+}
+
+}  // namespace cpu
+}  // namespace rnncore

@@ -1,0 +1,81 @@
+// The one seam to threads: run_team(threads, f) calls f(member) on every thread; members meet at barrier().
+// f must not throw. Inside, denormals are flushed. After a fork the child runs on one thread (never hangs).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#if defined(__SSE__) || defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+namespace rnncore::cpu {
+
+// Flush-to-zero and denormals-are-zero while alive.
+class FlushDenormals {
+ public:
+#if defined(__SSE__) || defined(__x86_64__)
+  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }
+  ~FlushDenormals() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#elif defined(__aarch64__)
+  FlushDenormals() {
+    asm volatile("mrs %0, fpcr" : "=r"(saved_));
+    asm volatile("msr fpcr, %0" : : "r"(saved_ | (std::uint64_t{1} << 24)));
+  }
+  ~FlushDenormals() { asm volatile("msr fpcr, %0" : : "r"(saved_)); }
+
+ private:
+  std::uint64_t saved_;
+#endif
+};
+
+struct Range {
+  std::int64_t begin, end;
+  std::int64_t size() const { return end - begin; }
+};
+// Part `rank` of `size` equal parts of [0, n), sizes differing by at most one `grain`.
+inline Range part_of(std::int64_t n, int rank, int size, std::int64_t grain = 1) {
+  const std::int64_t grains = (n + grain - 1) / grain;
+  const std::int64_t begin = grains * rank / size * grain, end = grains * (rank + 1) / size * grain;
+  return {std::min(begin, n), std::min(end, n)};
+}
+
+struct Member {
+  int rank = 0;
+  int size = 1;
+  void barrier() const {
+    if (size > 1) {
+#pragma omp barrier
+    }
+  }
+  Range share(std::int64_t n, std::int64_t grain = 1) const { return part_of(n, rank, size, grain); }
+};
+
+int team_rank();  // omp_get_thread_num, omp_get_num_threads
+int team_size();
+
+// Threads worth starting for `work` multiply-adds or element visits (1 if small, or after a fork, or nested).
+int threads_for(double work);
+
+template <typename F>
+void run_team(int threads, const F& f) {
+  if (threads <= 1) {
+    FlushDenormals flush;
+    f(Member{});
+    return;
+  }
+  // The team may get fewer threads than asked for; every member must know the true size before it starts.
+#pragma omp parallel num_threads(threads)
+  {
+    FlushDenormals flush;
+    Member member;
+    member.rank = team_rank();
+    member.size = team_size();
+    f(member);
+  }
+}
+
+}  // namespace rnncore::cpu
