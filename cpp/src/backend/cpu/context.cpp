@@ -1,6 +1,8 @@
 // Threads and instruction set of the default context.
 #include "rnncore/context.hpp"
 
+#include "backend/cpu/targets.h"  // before any Highway header
+
 #include <hwy/detect_targets.h>
 #include <omp.h>
 #include <pthread.h>
@@ -10,7 +12,6 @@
 #include <cstdlib>
 #include <thread>
 
-#include "backend/cpu/targets.h"
 #include "backend/cpu/team.h"
 #include "rnncore/error.hpp"
 
