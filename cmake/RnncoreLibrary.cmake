@@ -1,0 +1,46 @@
+# The engine. Its objects are compiled once; the library, and the tests and benchmarks (which also use what the
+# library hides), are linked from them.
+
+set(RNNCORE_WARNINGS -Wall -Wextra)
+if(RNNCORE_WERROR)
+  list(APPEND RNNCORE_WARNINGS -Werror)
+endif()
+# The arithmetic is a contract (one fused chain per element, the same bits everywhere): no contraction behind the
+# code's back and no -march; kernels are compiled for several instruction sets and chosen when the library loads.
+set(RNNCORE_FLAGS ${RNNCORE_WARNINGS} -ffp-contract=off -fno-math-errno $<$<NOT:$<CONFIG:Debug>>:-O3>)
+set(RNNCORE_SANITIZE_FLAGS "")
+if(RNNCORE_SANITIZE)
+  set(RNNCORE_SANITIZE_FLAGS -fsanitize=${RNNCORE_SANITIZE} -fno-omit-frame-pointer)
+endif()
+
+file(GLOB_RECURSE RNNCORE_SOURCES CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/cpp/src/backend/*.cpp
+  ${PROJECT_SOURCE_DIR}/cpp/src/core/*.cpp
+  ${PROJECT_SOURCE_DIR}/cpp/src/io/*.cpp)
+add_library(rnncore_objects OBJECT ${RNNCORE_SOURCES})
+set_target_properties(rnncore_objects PROPERTIES
+  CXX_EXTENSIONS OFF
+  CXX_VISIBILITY_PRESET hidden
+  VISIBILITY_INLINES_HIDDEN ON
+  POSITION_INDEPENDENT_CODE ON)
+target_compile_features(rnncore_objects PUBLIC cxx_std_17)
+target_compile_definitions(rnncore_objects PRIVATE RNNCORE_VERSION="${PROJECT_VERSION}")
+target_compile_options(rnncore_objects PRIVATE ${RNNCORE_FLAGS} PUBLIC ${RNNCORE_SANITIZE_FLAGS})
+target_link_options(rnncore_objects PUBLIC ${RNNCORE_SANITIZE_FLAGS})
+target_include_directories(rnncore_objects PUBLIC ${PROJECT_SOURCE_DIR}/cpp/include ${PROJECT_SOURCE_DIR}/cpp/src)
+target_include_directories(rnncore_objects SYSTEM PUBLIC
+  ${RNNCORE_HWY_INCLUDE} ${RNNCORE_JSON_INCLUDE} ${RNNCORE_EIGEN_INCLUDE})
+target_link_libraries(rnncore_objects PUBLIC OpenMP::OpenMP_CXX)
+
+add_library(rnncore $<TARGET_OBJECTS:rnncore_objects>)
+add_library(rnncore::rnncore ALIAS rnncore)
+target_compile_features(rnncore PUBLIC cxx_std_17)
+target_include_directories(rnncore PUBLIC
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/cpp/include>
+  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_link_libraries(rnncore PRIVATE OpenMP::OpenMP_CXX)
+target_link_options(rnncore PRIVATE ${RNNCORE_SANITIZE_FLAGS})
+if(NOT SKBUILD)  # a wheel holds no symbolic links, so the library inside it has one plain name
+  set_target_properties(rnncore PROPERTIES
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+endif()
