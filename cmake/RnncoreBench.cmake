@@ -1,12 +1,6 @@
-# Each bench/NAME.cpp is one program, bench_NAME.
+# The native benchmarks live in bench/native; their targets are listed in bench/CMakeLists.txt.
 find_package(benchmark QUIET)
 if(NOT benchmark_FOUND)
   rnncore_missing("Google Benchmark (for RNNCORE_BENCH)" libbenchmark-dev google-benchmark)
 endif()
-file(GLOB RNNCORE_BENCH_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/*.cpp)
-foreach(source IN LISTS RNNCORE_BENCH_SOURCES)
-  get_filename_component(name ${source} NAME_WE)
-  add_executable(bench_${name} ${source})
-  target_compile_options(bench_${name} PRIVATE ${RNNCORE_FLAGS})
-  target_link_libraries(bench_${name} PRIVATE rnncore_objects benchmark::benchmark benchmark::benchmark_main)
-endforeach()
+add_subdirectory(bench)

@@ -1,0 +1,51 @@
+"""rnncore through its public Python interface: the same modules, inputs and updates as the PyTorch peer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import rnncore
+from rncompare.cases import Case
+from rncompare.worker import Peer, Run
+from rnncore import nn
+
+LAYERS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn-tanh": nn.RNN}
+
+
+class RnncorePeer(Peer):
+    """rnncore.nn.{RNN,LSTM,GRU} and rnncore.models.LanguageModel."""
+
+    name = "rnncore"
+
+    def __init__(self, threads: int) -> None:
+        rnncore.set_num_threads(threads)
+
+    def version(self) -> str:
+        """The version and the instruction set in use."""
+        return f"{rnncore.__version__} {rnncore.target_name()}"
+
+    def prepare(self, case: Case) -> Run:
+        """See Peer.prepare."""
+        random = np.random.default_rng(case.seed)
+        if case.work == "model":
+            return self._model(case, random)
+        layer = LAYERS[case.cell](case.H, case.H, case.L, generator=rnncore.Generator(case.seed))
+        x = rnncore.Tensor(random.standard_normal((case.T, case.N, case.H), np.float32))
+        if case.work == "infer":
+            layer.eval()
+
+            def infer() -> None:
+                with rnncore.no_grad():
+                    layer(x)
+
+            return infer
+        dy = rnncore.Tensor(random.standard_normal((case.T, case.N, case.H), np.float32))
+
+        def train() -> None:
+            layer.zero_grad()
+            output, _ = layer(x)
+            output.backward(dy)
+
+        return train

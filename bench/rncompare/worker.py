@@ -1,0 +1,122 @@
+"""One library in its own process: reads a JSON request a line, answers with a JSON line.
+
+    {"do": "hello"}                     -> {"library": ..., "version": ..., "threads": ...}
+    {"do": "prepare", "case": {...}}    -> {"seconds": one warm repetition}
+    {"do": "run", "repeats": n}         -> {"seconds": [n numbers]}
+    {"do": "memory"}                    -> {"peak_mib": largest resident size so far}
+    {"do": "quit"}
+
+A failure answers {"error": text}; the process lives on. Between requests it sleeps in read(), so only the threads that
+its OpenMP runtime leaves spinning could disturb the other library: the parent pauses for them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rncompare.cases import Case
+
+Run = Callable[[], None]
+
+
+class Peer:
+    """What a library must offer: its name and version, and a closure that runs a case once."""
+
+    name = ""
+
+    def version(self) -> str:
+        """The library's version and what else identifies the build."""
+        raise NotImplementedError
+
+    def prepare(self, case: Case) -> Run:
+        """Builds parameters and inputs for `case` from its seed and returns one repetition of the work."""
+        raise NotImplementedError
+
+
+def make_peer(library: str, threads: int) -> Peer:
+    """Imports `library` and fixes its number of threads."""
+    if library == "torch":
+        from rncompare.torch_peer import TorchPeer
+
+        return TorchPeer(threads)
+    if library == "rnncore":
+        from rncompare.rnncore_peer import RnncorePeer
+
+        return RnncorePeer(threads)
+    raise ValueError(f"[compare] --peers: expected torch, got {library}")
+
+
+def warm_up(run: Run, seconds: float) -> float:
+    """Repeats until `seconds` have passed (at least three times); returns the fastest repetition."""
+    best, stop, count = float("inf"), time.perf_counter() + seconds, 0
+    while count < 3 or time.perf_counter() < stop:
+        start = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - start)
+        count += 1
+    return best
+
+
+def timed(run: Run, repeats: int) -> list[float]:
+    """Wall-clock seconds of each of `repeats` repetitions, the first of which is run but not counted.
+
+    The extra one wakes the threads and the caches that the pause put to sleep.
+    """
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def serve(peer: Peer, threads: int, answer_to: Any) -> None:
+    """Answers requests until "quit" or the end of the input."""
+    run: Run | None = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if request["do"] == "quit":
+                return
+            if request["do"] == "hello":
+                answer: dict[str, Any] = {"library": peer.name, "version": peer.version(), "threads": threads}
+            elif request["do"] == "prepare":
+                run = None
+                gc.collect()
+                run = peer.prepare(Case(**request["case"]))
+                answer = {"seconds": warm_up(run, float(request.get("warm_up", 0.2)))}
+            elif request["do"] == "run":
+                if run is None:
+                    raise RuntimeError("run before prepare")
+                answer = {"seconds": timed(run, int(request["repeats"]))}
+            elif request["do"] == "memory":
+                answer = {"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+            else:
+                raise ValueError(f"unknown request {request['do']!r}")
+        except Exception as error:  # the parent prints it beside the row and goes on with the others
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), file=answer_to, flush=True)
+
+
+def main() -> None:
+    """Starts serving on standard input; the answers go to the original standard output alone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--library", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    args = parser.parse_args()
+    answer_to = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not mix with the answers
+    serve(make_peer(args.library, args.threads), args.threads, answer_to)
+
+
+if __name__ == "__main__":
+    main()
