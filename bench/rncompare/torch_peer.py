@@ -43,11 +43,11 @@ class TorchPeer(Peer):
         torch.set_num_threads(threads)
         torch.set_num_interop_threads(1)
         torch.set_flush_denormal(True)
-        torch.backends.mkldnn.enabled = True
 
     def version(self) -> str:
-        """PyTorch's version and the instruction set that it dispatches to."""
-        return f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
+        """PyTorch's version, the instruction set that it dispatches to, and whether oneDNN runs its LSTM."""
+        onednn = "oneDNN" if torch.backends.mkldnn.is_available() else "without oneDNN"
+        return f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()} {onednn}"
 
     def prepare(self, case: Case) -> Run:
         """See Peer.prepare."""
