@@ -1,0 +1,40 @@
+"""Modules with PyTorch's names, arguments and parameter names, so that its `state_dict`s load as they are.
+
+Parameters are drawn from `generator=`, which every module takes; one generator passed to all modules of a model makes
+it repeatable. A module made without one seeds its own from the operating system (there is no global generator).
+"""
+
+from rnncore.nn import functional, init
+from rnncore.nn.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from rnncore.nn.cells import GRUCell, LSTMCell, RNNCell
+from rnncore.nn.containers import ModuleList, Sequential
+from rnncore.nn.layers import Dropout, Embedding, LayerNorm, Linear
+from rnncore.nn.losses import CrossEntropyLoss, NLLLoss
+from rnncore.nn.module import Module, Parameter
+from rnncore.nn.recurrent import GRU, LSTM, RNN
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Embedding",
+    "GRUCell",
+    "LSTMCell",
+    "LayerNorm",
+    "Linear",
+    "LogSoftmax",
+    "Module",
+    "ModuleList",
+    "NLLLoss",
+    "Parameter",
+    "RNNCell",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "functional",
+    "init",
+]

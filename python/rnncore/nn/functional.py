@@ -1,0 +1,102 @@
+"""Functions without parameters of their own, under PyTorch's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rnncore import _core
+from rnncore._core import Tensor, linear, log_softmax, relu, sigmoid, softmax, tanh
+from rnncore._core import dropout as _dropout
+from rnncore._tensor import as_tensor, fresh_generator
+
+__all__ = [
+    "cross_entropy",
+    "dropout",
+    "embedding",
+    "layer_norm",
+    "linear",
+    "linear_cross_entropy",
+    "log_softmax",
+    "nll_loss",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "tanh",
+]
+
+
+def _batched(input: Tensor, target: Any) -> tuple[Tensor, Any, bool]:
+    """One example (V,) and its class () become a batch of one."""
+    if input.ndim != 1:
+        return input, target, False
+    return input.reshape(1, -1), as_tensor(target).reshape(1), True
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Any,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log softmax(input)[target], fused.
+
+    Args:
+        input: Logits (R, V) or (V,).
+        target: Class ids (R,) or (), integers in [0, V) or `ignore_index`.
+        ignore_index: Targets of this value count for nothing. Default: -100.
+        reduction: "mean" over the targets that count (default), "sum" or "none".
+        label_smoothing: e in [0, 1): (1-e) nll + e mean over classes. Default: 0.
+
+    Returns:
+        () for "mean" and "sum", else (R,) or ().
+
+    >>> import rnncore
+    >>> round(cross_entropy(rnncore.zeros(2, 4), [0, 3]).item(), 4)
+    1.3863
+    """
+    logits, ids, single = _batched(as_tensor(input), target)
+    loss = _core.cross_entropy(logits, ids, reduction, ignore_index, label_smoothing)
+    return loss.reshape(()) if single else loss
+
+
+def nll_loss(input: Tensor, target: Any, *, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
+    """-input[target] for log-probabilities (R, V) or (V,); arguments as for `cross_entropy`."""
+    log_probs, ids, single = _batched(as_tensor(input), target)
+    loss = _core.nll_loss(log_probs, ids, reduction, ignore_index)
+    return loss.reshape(()) if single else loss
+
+
+def linear_cross_entropy(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    target: Any,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """cross_entropy(linear(input, weight, bias), target) without holding the logits.
+
+    Args: input (R, I), weight (V, I), bias (V,) or None, target (R,); the rest as for `cross_entropy` ("mean", "sum").
+    """
+    return _core.linear_cross_entropy(input, weight, bias, target, reduction, ignore_index, label_smoothing)
+
+
+def embedding(input: Any, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows of `weight` (V, E) at the ids `input` (...): (..., E). The row `padding_idx` gets no gradient."""
+    return _core.embedding(weight, input, -1 if padding_idx is None else padding_idx)
+
+
+def layer_norm(input: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """Ba et al. 2016, equation 4, over the last axis (D,)."""
+    return _core.layer_norm(input, weight, bias, eps)
+
+
+def dropout(
+    input: Tensor, p: float = 0.5, training: bool = True, *, generator: _core.Generator | None = None
+) -> Tensor:
+    """Zeroes elements with probability `p` and scales the rest by 1/(1-p); the identity unless `training`."""
+    return _dropout(input, p, training, generator or fresh_generator())

@@ -1,0 +1,363 @@
+"""RNN, LSTM and GRU over whole sequences: holders of parameters around the engine's `recurrent`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rnncore import _core
+from rnncore._core import Generator, RecurrentSpec, Stream, Tensor
+from rnncore._tensor import as_tensor
+from rnncore.nn import init
+from rnncore.nn.layers import check_positive, check_probability
+from rnncore.nn.module import Module, Parameter, generator_or_fresh
+
+# One state kind: (layers * directions, N, H), or one tensor (N, H_k) per layer and direction where sizes differ.
+State = Tensor | Sequence[Tensor]
+
+
+def draw_parameters(spec: RecurrentSpec, dtype: str, generator: Generator) -> dict[str, Parameter]:
+    """The parameters of a stack by name, each drawn from U(-1/sqrt(H), 1/sqrt(H))."""
+    parameters = {}
+    for name, shape, hidden in spec.parameters():
+        parameters[name] = Parameter(_core.empty(shape, dtype))
+        bound = 1.0 / math.sqrt(hidden)
+        init.uniform_(parameters[name], -bound, bound, generator=generator)
+    return parameters
+
+
+def set_forget_bias(spec: RecurrentSpec, parameters: dict[str, Parameter], value: float) -> None:
+    """Makes the sum of the two forget-gate biases `value` in every layer and direction."""
+    gates = _core.gate_letters(spec.cell)
+    for name, parameter in parameters.items():
+        if name.startswith("bias"):
+            hidden = parameter.shape[0] // len(gates)
+            start = gates.index("f") * hidden
+            parameter.detach()[start : start + hidden] = value if name.startswith("bias_ih") else 0.0
+
+
+def _hidden_sizes(operation: str, hidden_size: int | Sequence[int], num_layers: int) -> list[int]:
+    check_positive(operation, num_layers=num_layers)
+    if isinstance(hidden_size, int):
+        return [hidden_size] * num_layers
+    sizes = [int(h) for h in hidden_size]
+    if num_layers not in (1, len(sizes)):
+        raise ValueError(
+            f"[{operation}] num_layers: expected {len(sizes)}, the number of hidden sizes, got {num_layers}"
+        )
+    return sizes
+
+
+class _Recurrent(Module):
+    """What RNN, LSTM and GRU share."""
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int | Sequence[int],
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        dtype: str,
+        generator: Generator | None,
+    ) -> None:
+        super().__init__()
+        operation = type(self).__name__.lower()
+        check_positive(operation, input_size=input_size)
+        check_probability(operation, "dropout", dropout)
+        sizes = _hidden_sizes(operation, hidden_size, num_layers)
+        for size in sizes:
+            check_positive(operation, hidden_size=size)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = len(sizes)
+        self.bias = bias
+        self.batch_first = batch_first
+        self.dropout = dropout
+        self.bidirectional = bidirectional
+        self.dtype = dtype
+        self.generator = generator_or_fresh(generator)
+        self.spec = RecurrentSpec(
+            cell, input_size, sizes, bias=bias, bidirectional=bidirectional, dropout=dropout
+        )
+        parameters = draw_parameters(self.spec, dtype, self.generator)
+        self._names = list(parameters)
+        vars(self).update(parameters)
+
+    def _parameters(self) -> list[Tensor]:
+        own = vars(self)
+        return [own[name] for name in self._names]
+
+    def _run(
+        self,
+        input: Tensor,
+        h_0: State | None,
+        c_0: State | None,
+        lengths: Any,
+        reset_mask: Any,
+        generator: Generator | None,
+    ) -> tuple[Tensor, Any, Any]:
+        x = as_tensor(input)
+        batched = x.ndim == 3
+        if not batched and x.ndim != 2:
+            expected = "(N, T, I)" if self.batch_first else "(T, N, I)"
+            raise ValueError(
+                f"[{type(self).__name__.lower()}] input: expected shape {expected} or (T, I), got {x.shape}"
+            )
+        if not batched:
+            x, h_0, c_0 = x.unsqueeze(1), _with_batch(h_0), _with_batch(c_0)
+            reset_mask = None if reset_mask is None else as_tensor(reset_mask).unsqueeze(1)
+        elif self.batch_first:
+            x = x.transpose(0, 1)
+            reset_mask = None if reset_mask is None else as_tensor(reset_mask).transpose(0, 1)
+        output, h_n, c_n = _core.recurrent(
+            self.spec,
+            self._parameters(),
+            x,
+            h_0,
+            c_0,
+            lengths,
+            reset_mask,
+            self.training,
+            generator or self.generator,
+        )
+        if not batched:
+            return output.squeeze(1), _without_batch(h_n), _without_batch(c_n)
+        return output.transpose(0, 1) if self.batch_first else output, h_n, c_n
+
+    def stream(self, batch: int = 1) -> Stream:
+        """A `Stream` of `batch` parallel sequences with a copy of the present parameters (not bidirectional)."""
+        return Stream(self.spec, self._parameters(), batch)
+
+    def extra_repr(self) -> str:
+        parts = [f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, cell={self.spec.cell!r}"]
+        for name, default in (("bias", True), ("batch_first", False), ("dropout", 0.0), ("bidirectional", False)):
+            if getattr(self, name) != default:
+                parts.append(f"{name}={getattr(self, name)}")
+        return ", ".join(parts)
+
+
+def _with_batch(state: State | None) -> State | None:
+    if state is None:
+        return None
+    if isinstance(state, (list, tuple)):
+        return [as_tensor(part).unsqueeze(0) for part in state]
+    return as_tensor(state).unsqueeze(1)
+
+
+def _without_batch(state: Any) -> Any:
+    if state is None:
+        return None
+    return tuple(part.squeeze(0) for part in state) if isinstance(state, tuple) else state.squeeze(1)
+
+
+def _refuse_projection(operation: str, proj_size: int) -> None:
+    if proj_size != 0:
+        raise ValueError(f"[{operation}] proj_size: expected 0, got {proj_size}; projections are not supported yet")
+
+
+_ARGUMENTS = """
+    Args:
+        input_size: I, features of the input.
+        hidden_size: H, units of every layer; or a sequence with the size of each layer, bottom first.
+        num_layers: Layers L, each fed by the one below. Default: 1.
+        bias: Whether there are bias_ih and bias_hh. Default: True.
+        batch_first: Whether input, output and reset_mask are (N, T, ...). States never are. Default: False.
+        dropout: Probability in [0, 1) between layers, in training. Default: 0.
+        bidirectional: Whether a second network reads backwards; outputs are concatenated (D = 2). Default: False.
+        dtype: "float32" (default) or "float64".
+        generator: Draws the initial values U(-1/sqrt(H), 1/sqrt(H)), then the dropout masks.
+"""
+
+_CALL = """
+    Call with input (T, N, I), or (T, I) for one sequence, and optionally
+        the initial state (zeros by default), each (L*D, N, H) or (L*D, H);
+        lengths: N integers; steps at and after a sequence's length leave its state alone and output zeros;
+        reset_mask: (T, N); nonzero where a new sequence starts: the state before that step is the initial one;
+        generator: for this call's dropout masks.
+    Returns (output (T, N, D*H), final state as PyTorch returns it). Where layers differ in size, a state is a tuple
+    of L*D tensors (N, H_k).
+
+    Raises ValueError or TypeError naming argument, expected and given shape or dtype.
+"""
+
+
+class RNN(_Recurrent):
+    __doc__ = f"""Elman network: h_t = f(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh) (Elman 1990).
+{_ARGUMENTS}        nonlinearity: "tanh" (default), "relu" or "sigmoid".
+
+    Parameters per layer k (and "_reverse"): weight_ih_l{{k}} (H, I_k), weight_hh_l{{k}} (H, H), bias_ih_l{{k}} (H,),
+    bias_hh_l{{k}} (H,).
+{_CALL}
+    >>> import rnncore
+    >>> output, h_n = RNN(3, 5, nonlinearity="relu")(rnncore.zeros(7, 2, 3))
+    >>> output.shape, h_n.shape
+    ((7, 2, 5), (1, 2, 5))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | Sequence[int],
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: str = "float32",
+        generator: Generator | None = None,
+    ) -> None:
+        self.nonlinearity = nonlinearity
+        super().__init__(
+            cell_of(nonlinearity),
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype,
+            generator,
+        )
+
+    def forward(
+        self,
+        input: Tensor,
+        hx: State | None = None,
+        *,
+        lengths: Any = None,
+        reset_mask: Any = None,
+        generator: Generator | None = None,
+    ) -> tuple[Tensor, Any]:
+        output, h_n, _ = self._run(input, hx, None, lengths, reset_mask, generator)
+        return output, h_n
+
+
+class LSTM(_Recurrent):
+    __doc__ = f"""Long short-term memory with forget gates (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
+{_ARGUMENTS}        forget_bias: Start value of the forget gate's bias; 1 helps long memories (Jozefowicz et al. 2015).
+            Default: None, drawn like the rest.
+
+    Parameters per layer k (and "_reverse"): weight_ih_l{{k}} (4H, I_k), weight_hh_l{{k}} (4H, H), bias_ih_l{{k}} (4H,),
+    bias_hh_l{{k}} (4H,); gate order i f g o. The state is a pair (h, c).
+{_CALL}
+    >>> import rnncore
+    >>> output, (h_n, c_n) = LSTM(3, 5, num_layers=2)(rnncore.zeros(7, 2, 3))
+    >>> output.shape, c_n.shape
+    ((7, 2, 5), (2, 2, 5))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | Sequence[int],
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        forget_bias: float | None = None,
+        dtype: str = "float32",
+        generator: Generator | None = None,
+    ) -> None:
+        _refuse_projection("lstm", proj_size)
+        super().__init__(
+            "lstm", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, generator
+        )
+        if forget_bias is not None:
+            if not bias:
+                raise ValueError("[lstm] forget_bias: expected None where bias=False, got a number")
+            set_forget_bias(self.spec, {name: vars(self)[name] for name in self._names}, forget_bias)
+
+    def forward(
+        self,
+        input: Tensor,
+        hx: tuple[State, State] | None = None,
+        *,
+        lengths: Any = None,
+        reset_mask: Any = None,
+        generator: Generator | None = None,
+    ) -> tuple[Tensor, tuple[Any, Any]]:
+        h_0, c_0 = state_pair("lstm", hx)
+        output, h_n, c_n = self._run(input, h_0, c_0, lengths, reset_mask, generator)
+        return output, (h_n, c_n)
+
+
+class GRU(_Recurrent):
+    __doc__ = f"""Gated recurrent unit, h = (1 - z) n + z h_prev (Cho et al. 2014).
+{_ARGUMENTS}        reset_after: Whether r multiplies W_hn h + b_hn (as PyTorch and cuDNN; default) or h itself (the
+            original paper).
+
+    Parameters per layer k (and "_reverse"): weight_ih_l{{k}} (3H, I_k), weight_hh_l{{k}} (3H, H), bias_ih_l{{k}} (3H,),
+    bias_hh_l{{k}} (3H,); gate order r z n.
+{_CALL}
+    >>> import rnncore
+    >>> output, h_n = GRU(3, 5, bidirectional=True)(rnncore.zeros(7, 2, 3))
+    >>> output.shape, h_n.shape
+    ((7, 2, 10), (2, 2, 5))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | Sequence[int],
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        reset_after: bool = True,
+        dtype: str = "float32",
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__(
+            "gru" if reset_after else "gru-reset-before",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype,
+            generator,
+        )
+        self.reset_after = reset_after
+
+    def forward(
+        self,
+        input: Tensor,
+        hx: State | None = None,
+        *,
+        lengths: Any = None,
+        reset_mask: Any = None,
+        generator: Generator | None = None,
+    ) -> tuple[Tensor, Any]:
+        output, h_n, _ = self._run(input, hx, None, lengths, reset_mask, generator)
+        return output, h_n
+
+
+def cell_of(nonlinearity: str) -> str:
+    """The engine's name of an Elman cell."""
+    if nonlinearity not in ("tanh", "relu", "sigmoid"):
+        raise ValueError(f"[rnn] nonlinearity: expected 'tanh', 'relu' or 'sigmoid', got {nonlinearity!r}")
+    return f"rnn-{nonlinearity}"
+
+
+def state_pair(operation: str, hx: Any) -> tuple[Any, Any]:
+    """(h, c), or (None, None) for no state."""
+    if hx is None:
+        return None, None
+    if not isinstance(hx, (tuple, list)) or len(hx) != 2:
+        raise TypeError(f"[{operation}] hx: expected a pair (h_0, c_0), got {type(hx).__name__}")
+    return hx[0], hx[1]

@@ -1,0 +1,120 @@
+// safetensors and model files.
+#include <map>
+
+#include "bindings.h"
+
+namespace rnncore::python {
+namespace {
+
+using Named = std::vector<std::pair<std::string, Tensor>>;
+
+py::dict to_dict(const Named& tensors) {
+  py::dict result;
+  for (const auto& [name, tensor] : tensors) result[py::str(name)] = tensor;
+  return result;
+}
+
+Named from_dict(const py::dict& tensors) {
+  Named result;
+  for (const auto& [name, value] : tensors) {
+    const auto object = py::reinterpret_borrow<py::object>(value);
+    result.emplace_back(name.cast<std::string>(),
+                        py::isinstance<Tensor>(value) ? value.cast<Tensor>().detach() : to_tensor(object));
+  }
+  return result;
+}
+
+std::string path_of(const py::object& path) {  // str or os.PathLike
+  return py::module_::import("os").attr("fspath")(path).cast<std::string>();
+}
+
+void bind_model_spec(py::module_& m) {
+  py::class_<ModelSpec>(m, "ModelSpec", "What a whole model is; stored in its file.")
+      .def(py::init([](std::int64_t vocab_size, std::int64_t embedding_size, const RecurrentSpec& recurrent,
+                       bool tie_weights, double dropout, const std::string& kind) {
+             ModelSpec spec;
+             spec.kind = kind;
+             spec.vocab_size = vocab_size;
+             spec.embedding_size = embedding_size;
+             spec.recurrent = recurrent;
+             spec.tie_weights = tie_weights;
+             spec.dropout = dropout;
+             check(spec);
+             return spec;
+           }),
+           py::kw_only(), py::arg("vocab_size"), py::arg("embedding_size"), py::arg("recurrent"),
+           py::arg("tie_weights") = false, py::arg("dropout") = 0.0, py::arg("kind") = "language_model")
+      .def_readonly("kind", &ModelSpec::kind)
+      .def_readonly("vocab_size", &ModelSpec::vocab_size)
+      .def_readonly("embedding_size", &ModelSpec::embedding_size)
+      .def_readonly("recurrent", &ModelSpec::recurrent)
+      .def_readonly("tie_weights", &ModelSpec::tie_weights)
+      .def_readonly("dropout", &ModelSpec::dropout)
+      .def("parameters", [](const ModelSpec& spec) {
+        py::list result;
+        for (const ParameterInfo& p : parameters_of(spec))
+          result.append(py::make_tuple(p.name, shape_tuple(p.shape), p.fan_hidden));
+        return result;
+      })
+      .def("to_json", [](const ModelSpec& spec) { return to_json(spec); })
+      .def_static("from_json", &model_spec_from_json, py::arg("json"));
+}
+
+}  // namespace
+
+void bind_files(py::module_& m) {
+  m.def(
+      "load_tensors",
+      [](const py::object& path) {
+        const std::string name = path_of(path);
+        const TensorFile file = without_gil([&] { return load_tensors(name); });
+        return py::make_tuple(to_dict(file.tensors), file.metadata);
+      },
+      py::arg("path"), "(tensors by name, metadata) of a safetensors file.");
+  m.def(
+      "parse_tensors",
+      [](const py::bytes& bytes, const std::string& origin) {
+        const auto view = static_cast<std::string_view>(bytes);
+        const TensorFile file = parse_tensors(view.data(), view.size(), origin);
+        return py::make_tuple(to_dict(file.tensors), file.metadata);
+      },
+      py::arg("bytes"), py::arg("origin") = "buffer");
+  m.def(
+      "save_tensors",
+      [](const py::object& path, const py::dict& tensors, const std::map<std::string, std::string>& metadata) {
+        const std::string name = path_of(path);
+        const TensorFile file{from_dict(tensors), metadata};
+        without_gil([&] { save_tensors(name, file); });
+      },
+      py::arg("path"), py::arg("tensors"), py::arg("metadata") = std::map<std::string, std::string>{},
+      "Writes a safetensors file atomically. Values: tensors or arrays.");
+  m.def(
+      "write_file_atomically",
+      [](const py::object& path, const py::bytes& bytes) {
+        const std::string name = path_of(path);
+        const auto view = static_cast<std::string_view>(bytes);
+        without_gil([&] { write_file_atomically(name, view.data(), view.size()); });
+      },
+      py::arg("path"), py::arg("bytes"), "Temporary name, sync, rename: never half a file.");
+  bind_model_spec(m);
+  m.def(
+      "load_model",
+      [](const py::object& path) {
+        const std::string name = path_of(path);
+        const ModelFile file = without_gil([&] { return load_model(name); });
+        return py::make_tuple(file.spec, to_dict(file.parameters), file.vocabulary_json, file.training_json);
+      },
+      py::arg("path"), "(spec, parameters by name, vocabulary JSON, training JSON).");
+  m.def(
+      "save_model",
+      [](const py::object& path, const ModelSpec& spec, const py::dict& parameters, const std::string& vocabulary_json,
+         const std::string& training_json) {
+        const std::string name = path_of(path);
+        const ModelFile file{spec, from_dict(parameters), vocabulary_json, training_json};
+        without_gil([&] { save_model(name, file); });
+      },
+      py::arg("path"), py::arg("spec"), py::arg("parameters"), py::arg("vocabulary_json") = "null",
+      py::arg("training_json") = "null");
+}
+
+}  // namespace rnncore::python

@@ -1,0 +1,200 @@
+// RecurrentSpec, a recurrent stack over a sequence, and Stream. States cross the border as PyTorch has them: one
+// tensor (layers * directions, N, H), or one tensor (N, H_k) per layer and direction where the sizes differ.
+#include "bindings.h"
+
+namespace rnncore::python {
+namespace {
+
+std::int64_t slots_of(const RecurrentSpec& spec) {
+  return static_cast<std::int64_t>(spec.layers.size()) * spec.directions();
+}
+
+bool has_one_size(const RecurrentSpec& spec) {
+  for (const LayerSpec& layer : spec.layers)
+    if (layer.hidden_size != spec.layers.front().hidden_size) return false;
+  return true;
+}
+
+std::vector<Tensor> split_state(const RecurrentSpec& spec, const char* argument, const py::object& value,
+                                std::int64_t batch) {
+  if (value.is_none()) return {};
+  if (!py::isinstance<Tensor>(value) && !py::isinstance<py::array>(value)) {
+    auto parts = value.cast<std::vector<Tensor>>();
+    if (static_cast<std::int64_t>(parts.size()) != slots_of(spec))
+      throw_argument("recurrent", argument, std::to_string(slots_of(spec)) + " tensors (layers * directions)",
+                     std::to_string(parts.size()));
+    return parts;
+  }
+  const Tensor stacked = value.cast<Tensor>();
+  if (!has_one_size(spec))
+    throw_argument("recurrent", argument, "one tensor per layer, as the layers' sizes differ", "a single tensor");
+  const std::int64_t hidden = spec.layers.front().hidden_size;
+  const Shape wanted = {slots_of(spec), batch, hidden};
+  if (stacked.shape() != wanted)
+    throw_argument("recurrent", argument, "shape (layers*directions, N, H) = " + to_string(wanted),
+                   to_string(stacked.shape()));
+  std::vector<Tensor> parts;
+  for (std::int64_t i = 0; i < wanted[0]; ++i) parts.push_back(slice(stacked, 0, i, i + 1).reshape({batch, hidden}));
+  return parts;
+}
+
+py::object join_state(const RecurrentSpec& spec, const std::vector<Tensor>& parts) {
+  if (parts.empty()) return py::none();
+  if (!has_one_size(spec)) return py::tuple(py::cast(parts));
+  if (parts.size() == 1) return py::cast(parts[0].reshape({1, parts[0].size(0), parts[0].size(1)}));
+  return py::cast(stack(parts, 0));
+}
+
+Tensor optional_tensor(const py::object& value, DType dtype) {
+  if (value.is_none()) return {};
+  if (py::isinstance<Tensor>(value)) {
+    const Tensor& t = value.cast<const Tensor&>();
+    return t.dtype() == dtype || is_float(t.dtype()) ? t : t.to(dtype);
+  }
+  const Tensor t = to_tensor(value);
+  return is_float(t.dtype()) && t.numel() > 0 ? t : t.to(dtype);
+}
+
+py::tuple run(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const Tensor& x, const py::object& h,
+              const py::object& c, const py::object& lengths, const py::object& reset_mask, bool training,
+              Generator* generator) {
+  if (x.dim() != 3) throw_argument("recurrent", "input", "shape (T, N, I)", to_string(x.shape()));
+  RecurrentInput input;
+  input.x = x;
+  input.state.h = split_state(spec, "h_0", h, x.size(1));
+  input.state.c = split_state(spec, "c_0", c, x.size(1));
+  input.lengths = optional_tensor(lengths, DType::int64);
+  input.reset_mask = optional_tensor(reset_mask, DType::uint8);
+  input.training = training;
+  input.generator = generator;
+  const RecurrentOutput output = without_gil([&] { return recurrent(spec, parameters, input); });
+  return py::make_tuple(output.y, join_state(spec, output.state.h), join_state(spec, output.state.c));
+}
+
+RecurrentSpec make_spec(const std::string& cell, std::int64_t input_size, const std::vector<std::int64_t>& hidden_sizes,
+                        bool bias, bool bidirectional, double dropout) {
+  RecurrentSpec spec;
+  spec.input_size = input_size;
+  for (const std::int64_t hidden : hidden_sizes) spec.layers.push_back({cell_from_name(cell), hidden});
+  spec.bias = bias;
+  spec.bidirectional = bidirectional;
+  spec.dropout = dropout;
+  check(spec);
+  return spec;
+}
+
+std::vector<std::int64_t> hidden_sizes(const RecurrentSpec& spec) {
+  std::vector<std::int64_t> sizes;
+  for (const LayerSpec& layer : spec.layers) sizes.push_back(layer.hidden_size);
+  return sizes;
+}
+
+py::list infos(const std::vector<ParameterInfo>& parameters) {
+  py::list result;
+  for (const ParameterInfo& p : parameters) result.append(py::make_tuple(p.name, shape_tuple(p.shape), p.fan_hidden));
+  return result;
+}
+
+// The letters of a cell's gate blocks, in the order of the rows of weight_ih.
+const char* gate_letters(const std::string& cell) {
+  switch (cell_from_name(cell)) {
+    case CellKind::lstm: return "ifgo";
+    case CellKind::gru:
+    case CellKind::gru_reset_before: return "rzn";
+    default: return "h";
+  }
+}
+
+template <typename Element>
+py::array step(Stream& stream, const RecurrentSpec& spec, const py::object& input) {
+  const py::array x = py::isinstance<Tensor>(input) ? numpy_view(input.cast<const Tensor&>())
+                                                    : py::module_::import("numpy").attr("asarray")(input).cast<py::array>();
+  const bool right = py::isinstance<py::array_t<Element, py::array::c_style>>(x) && x.ndim() == 2 &&
+                     x.shape(0) == stream.batch() && x.shape(1) == spec.input_size;
+  if (!right)
+    throw_argument("stream", "input",
+                   "a C-contiguous array (N, I) = " + to_string(Shape{stream.batch(), spec.input_size}) + " of " +
+                       name_of(stream.dtype()),
+                   to_string(Shape(x.shape(), x.shape() + x.ndim())) + " of " + py::str(x.dtype()).cast<std::string>());
+  py::array_t<Element> y({stream.batch(), spec.layers.back().hidden_size});
+  Element* out = y.mutable_data();
+  const auto* in = static_cast<const Element*>(x.data());
+  without_gil([&] { stream.step(in, out); });
+  return std::move(y);
+}
+
+// A stream together with the description it was made from.
+struct PyStream {
+  RecurrentSpec spec;
+  Stream stream;
+};
+
+void bind_stream(py::module_& m) {
+  py::class_<PyStream>(m, "Stream",
+                       "Steps a stack one time step at a time for N parallel streams, with the same bits as a whole\n"
+                       "sequence. The parameters are copied; step() takes and returns NumPy arrays (N, I) -> (N, H).")
+      .def(py::init([](const RecurrentSpec& spec, const std::vector<Tensor>& parameters, std::int64_t batch) {
+             return PyStream{spec, Stream(spec, parameters, batch)};
+           }),
+           py::arg("spec"), py::arg("parameters"), py::arg("batch") = 1)
+      .def_property_readonly("batch", [](const PyStream& s) { return s.stream.batch(); })
+      .def_property_readonly("dtype", [](const PyStream& s) { return name_of(s.stream.dtype()); })
+      .def("step", [](PyStream& s, const py::object& input) {
+             return s.stream.dtype() == DType::float64 ? step<double>(s.stream, s.spec, input)
+                                                       : step<float>(s.stream, s.spec, input);
+           }, py::arg("input"))
+      .def("reset", [](PyStream& s) { s.stream.reset(); })
+      .def("reset", [](PyStream& s, std::int64_t stream) {
+             if (stream < 0 || stream >= s.stream.batch())
+               throw_argument("stream.reset", "stream", "within [0, " + std::to_string(s.stream.batch()) + ")",
+                              std::to_string(stream));
+             s.stream.reset(stream);
+           }, py::arg("stream"))
+      .def_property_readonly("state", [](const PyStream& s) {
+             const RecurrentState state = s.stream.state();
+             return py::make_tuple(join_state(s.spec, state.h), join_state(s.spec, state.c));
+           })
+      .def("set_state", [](PyStream& s, const py::object& h, const py::object& c) {
+             RecurrentState state;
+             state.h = split_state(s.spec, "h", h, s.stream.batch());
+             state.c = split_state(s.spec, "c", c, s.stream.batch());
+             s.stream.set_state(state);
+           }, py::arg("h"), py::arg("c") = py::none());
+}
+
+}  // namespace
+
+void bind_recurrent(py::module_& m) {
+  py::class_<RecurrentSpec>(m, "RecurrentSpec", "What a recurrent stack is: cell, sizes per layer, directions.")
+      .def(py::init(&make_spec), py::arg("cell"), py::arg("input_size"), py::arg("hidden_sizes"), py::kw_only(),
+           py::arg("bias") = true, py::arg("bidirectional") = false, py::arg("dropout") = 0.0)
+      .def_property_readonly("cell", [](const RecurrentSpec& s) { return name_of(s.layers.front().cell); })
+      .def_readonly("input_size", &RecurrentSpec::input_size)
+      .def_property_readonly("hidden_sizes", &hidden_sizes)
+      .def_readonly("bias", &RecurrentSpec::bias)
+      .def_readonly("bidirectional", &RecurrentSpec::bidirectional)
+      .def_readonly("dropout", &RecurrentSpec::dropout)
+      .def_property_readonly("output_size", &RecurrentSpec::output_size)
+      .def_property_readonly("has_cell_state", [](const RecurrentSpec& s) { return states_of(s.layers.front().cell) == 2; })
+      .def_property_readonly("state_slots", &slots_of, "layers * directions")
+      .def("parameters", [](const RecurrentSpec& s) { return infos(parameters_of(s)); },
+           "A list of (name, shape, hidden size), in PyTorch's order.")
+      .def(py::pickle(
+          [](const RecurrentSpec& s) {
+            return py::make_tuple(name_of(s.layers.front().cell), s.input_size, hidden_sizes(s), s.bias,
+                                  s.bidirectional, s.dropout);
+          },
+          [](const py::tuple& s) {
+            return make_spec(s[0].cast<std::string>(), s[1].cast<std::int64_t>(),
+                             s[2].cast<std::vector<std::int64_t>>(), s[3].cast<bool>(), s[4].cast<bool>(),
+                             s[5].cast<double>());
+          }));
+  m.def("recurrent", &run, py::arg("spec"), py::arg("parameters"), py::arg("input"), py::arg("h_0") = py::none(),
+        py::arg("c_0") = py::none(), py::arg("lengths") = py::none(), py::arg("reset_mask") = py::none(),
+        py::arg("training") = false, py::arg("generator") = py::none(),
+        "(output (T, N, D*H), h_n, c_n or None) of a stack over a sequence (T, N, I).");
+  m.def("gate_letters", &gate_letters, py::arg("cell"), "A cell's gate blocks in row order, e.g. 'ifgo'.");
+  bind_stream(m);
+}
+
+}  // namespace rnncore::python
