@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
+_Float = float
 _Shape = Sequence[int]
 _Number = int | float
-_Operand = Tensor | npt.NDArray[Any] | _Number
+_Operand: TypeAlias = "Tensor | npt.NDArray[Any] | _Number"
 _Array = npt.NDArray[Any]
-_State = Tensor | Sequence[Tensor] | None
+_State: TypeAlias = "Tensor | Sequence[Tensor] | None"
 _Path = str | PathLike[str]
 
 def version() -> str: ...
@@ -53,7 +54,7 @@ class Tensor:
     @property
     def device(self) -> str: ...
     @property
-    def T(self) -> Tensor: ...
+    def T(self) -> Tensor: ...  # noqa: N802
     @overload
     def size(self) -> tuple[int, ...]: ...
     @overload
@@ -137,8 +138,6 @@ class Tensor:
         self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
     ) -> Any: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
-
-_Float = float
 
 def full(shape: _Shape, value: _Number, dtype: str = "float32") -> Tensor: ...
 def empty(shape: _Shape, dtype: str = "float32") -> Tensor: ...

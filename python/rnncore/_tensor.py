@@ -57,7 +57,7 @@ def as_tensor(data: Any, dtype: str | None = None) -> Tensor:
 
 
 def from_numpy(array: npt.NDArray[Any]) -> Tensor:
-    """A copy of a NumPy array. (Not a view: engine-side caches must see every write.)"""
+    """A copy of a NumPy array: not a view, as engine-side caches must see every write."""
     return Tensor(array)
 
 
@@ -97,7 +97,7 @@ def ones_like(other: Tensor) -> Tensor:
 
 
 def arange(*bounds: float, dtype: str | None = None) -> Tensor:
-    """As numpy.arange(start, stop, step): int64 for ints, float32 for floats unless `dtype` says otherwise."""
+    """As numpy.arange(start, stop, step), in int64 for ints and float32 for floats by default."""
     values = np.arange(*bounds)
     if dtype is None:
         dtype = "int64" if values.dtype.kind == "i" else "float32"

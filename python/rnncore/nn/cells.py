@@ -29,7 +29,7 @@ class _Cell(Module):
         self._names = list(parameters)
         vars(self).update(parameters)
 
-    def _step(self, input: Tensor, h: Tensor | None, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _step(self, input: Tensor, h: Tensor | None, c: Tensor | None) -> tuple[Tensor, Any]:
         x = as_tensor(input)
         if x.ndim not in (1, 2):
             raise ValueError(f"[{type(self).__name__.lower()}] input: expected shape (N, I) or (I,), got {x.shape}")
@@ -123,9 +123,7 @@ class LSTMCell(_Cell):
             set_forget_bias(self.spec, {name: vars(self)[name] for name in self._names}, forget_bias)
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        h, c = self._step(input, *state_pair("lstmcell", hx))
-        assert c is not None  # the LSTM has a cell state
-        return h, c
+        return self._step(input, *state_pair("lstmcell", hx))
 
 
 class GRUCell(_Cell):

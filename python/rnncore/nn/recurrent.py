@@ -81,9 +81,7 @@ class _Recurrent(Module):
         self.bidirectional = bidirectional
         self.dtype = dtype
         self.generator = generator_or_fresh(generator)
-        self.spec = RecurrentSpec(
-            cell, input_size, sizes, bias=bias, bidirectional=bidirectional, dropout=dropout
-        )
+        self.spec = RecurrentSpec(cell, input_size, sizes, bias=bias, bidirectional=bidirectional, dropout=dropout)
         parameters = draw_parameters(self.spec, dtype, self.generator)
         self._names = list(parameters)
         vars(self).update(parameters)
@@ -186,7 +184,7 @@ _CALL = """
 """
 
 
-class RNN(_Recurrent):
+class RNN(_Recurrent):  # noqa: D101 (shared parts are spliced in)
     __doc__ = f"""Elman network: h_t = f(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh) (Elman 1990).
 {_ARGUMENTS}        nonlinearity: "tanh" (default), "relu" or "sigmoid".
 
@@ -240,7 +238,7 @@ class RNN(_Recurrent):
         return output, h_n
 
 
-class LSTM(_Recurrent):
+class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
     __doc__ = f"""Long short-term memory with forget gates (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
 {_ARGUMENTS}        forget_bias: Start value of the forget gate's bias; 1 helps long memories (Jozefowicz et al. 2015).
             Default: None, drawn like the rest.
@@ -292,7 +290,7 @@ class LSTM(_Recurrent):
         return output, (h_n, c_n)
 
 
-class GRU(_Recurrent):
+class GRU(_Recurrent):  # noqa: D101 (shared parts are spliced in)
     __doc__ = f"""Gated recurrent unit, h = (1 - z) n + z h_prev (Cho et al. 2014).
 {_ARGUMENTS}        reset_after: Whether r multiplies W_hn h + b_hn (as PyTorch and cuDNN; default) or h itself (the
             original paper).

@@ -24,7 +24,8 @@ class Optimizer:
         for i, item in enumerate(params):
             name, value = item if isinstance(item, tuple) else (str(i), item)
             if not isinstance(value, Tensor):
-                raise TypeError(f"[{kind}] params: expected tensors or (name, tensor) pairs, got {type(value).__name__}")
+                got = type(value).__name__
+                raise TypeError(f"[{kind}] params: expected tensors or (name, tensor) pairs, got {got}")
             tensors.append(value)
             self.names.append(name)
         if not tensors:

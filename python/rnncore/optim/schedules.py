@@ -100,7 +100,7 @@ class Exponential(Schedule):
 
 
 class Cosine(Schedule):
-    """Half a cosine from the base rate to `min_lr` over `total_steps` steps, then `min_lr` (Loshchilov & Hutter 2017)."""
+    """Half a cosine from the base rate to `min_lr` over `total_steps`, then `min_lr` (Loshchilov & Hutter 2017)."""
 
     def __init__(
         self, optimizer: Optimizer, total_steps: int, min_lr: float = 0.0, *, base_lr: float | None = None
