@@ -37,6 +37,8 @@ struct Gemm {
   const Packed* packed_b = nullptr;  // pack_matrix of b, or null: packed on the fly
 };
 void gemm(Device device, const Gemm& g);
+// Packed weights made under another epoch must be made again (the instruction set changed).
+std::uint64_t pack_epoch(Device device);
 // b as Gemm has it: (K, N), or (N, K) if trans_b.
 PackedPtr pack_matrix(Device device, DType dtype, bool trans_b, std::int64_t N, std::int64_t K, const void* b, std::int64_t ldb);
 

@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "backend/cpu/targets.h"
+
 namespace rnncore::cpu {
 namespace {
 
@@ -262,6 +264,8 @@ template std::size_t trans_scratch_bytes<double>(std::int64_t, int);
 }  // namespace rnncore::cpu
 
 namespace rnncore::backend {
+
+std::uint64_t pack_epoch(Device) { return cpu::target_epoch(); }
 
 void gemm(Device, const Gemm& g) {
   g.dtype == DType::float64 ? cpu::gemm_of<double>(g) : cpu::gemm_of<float>(g);

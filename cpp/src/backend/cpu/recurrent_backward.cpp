@@ -1,0 +1,242 @@
+// A recurrent layer backward: the steps in reverse, then dx and the weight gradients as products over all T*N rows.
+#include <cstring>
+
+#include "backend/cpu/recurrent_layout.h"
+
+namespace rnncore::cpu {
+namespace {
+
+template <typename T>
+class Backward {
+ public:
+  explicit Backward(const backend::RecurrentBackward& b) : b_(b), l_(b.geometry), table_(gemm_table<T>()) {}
+
+  void run() {
+    prepare();
+    const double input_work = static_cast<double>(l_.T_) * l_.N * l_.units * l_.I * l_.k.input_count * 2;
+    int threads = threads_for(input_work + 2 * l_.T_ * l_.step_work());
+    const std::int64_t panels = (l_.units + l_.k.backward_width - 1) / l_.k.backward_width;
+    sharing_ = share_steps(l_, threads, panels, l_.k.backward_tile);
+    constexpr double kWorthATeam = 2e7;
+    if (sharing_.alone && input_work + l_.T_ * l_.step_work() < kWorthATeam) threads = 1;
+    scratch_ = Buffer(b_.dw_ih ? std::max(trans_scratch_bytes<T>(l_.I, threads), trans_scratch_bytes<T>(l_.H, threads)) : 0);
+    run_team(threads, [&](const Member& m) { work(m); });
+    finish();
+  }
+
+ private:
+  static void load_rows(Buffer& to, const void* from, std::int64_t rows, std::int64_t n, std::int64_t padded) {
+    to = Buffer(static_cast<std::size_t>(rows * padded) * sizeof(T));
+    std::memset(to.data(), 0, to.bytes());
+    for (std::int64_t r = 0; from && r < rows; ++r)
+      std::memcpy(static_cast<T*>(to.data()) + r * padded, static_cast<const T*>(from) + r * n,
+                  static_cast<std::size_t>(n) * sizeof(T));
+  }
+
+  void prepare() {
+    load_rows(dh_, b_.dh_n, l_.N, l_.H, l_.units);
+    if (l_.k.cell) load_rows(dc_, b_.dc_n, l_.N, l_.H, l_.units);
+    if (l_.k.stages == 2) load_rows(dp_, nullptr, l_.N, l_.H, l_.units);
+    if (l_.masked) {
+      load_rows(dh0_, nullptr, l_.N, l_.H, l_.units);
+      if (l_.k.cell) load_rows(dc0_, nullptr, l_.N, l_.H, l_.units);
+    }
+    if (!b_.dw_ih) return;
+    input_tiles_ = gradient_tiles(l_, l_.k.input_first, l_.k.input_count, table_.trans_tile);
+    recurrent_tiles_ = gradient_tiles(l_, l_.k.recurrent_first, l_.k.recurrent_count, table_.trans_tile);
+    if (l_.k.stages == 2) second_tiles_ = gradient_tiles(l_, l_.k.second_first, l_.k.second_count, table_.trans_tile);
+  }
+
+  T* gates_of(std::int64_t t) const { return static_cast<T*>(b_.buffers.gates) + t * l_.N * l_.gates_row; }
+
+  void work(const Member& m) const {
+    if (!sharing_.alone || m.rank == 0) {
+      const Member self = sharing_.alone ? Member{} : m;
+      for (std::int64_t step = l_.T_ - 1; step >= 0; --step) take_step(self, step);
+    }
+    m.barrier();
+    if (b_.dh0) initial_state(m);
+    if (b_.dx) input_gradient(m);
+    if (!b_.dw_ih) return;
+    m.barrier();
+    input_weights(m);
+    m.barrier();  // the scratch is used again
+    recurrent_weights(m);
+    if (b_.db_hh) recurrent_bias(m);
+  }
+
+  void take_step(const Member& m, std::int64_t step) const {
+    const std::int64_t t = l_.time_of(step), width = l_.k.backward_width;
+    const std::int64_t panels = (l_.units + width - 1) / width;
+    const Range mine = sharing_.by_rows ? Range{0, panels} : m.share(panels);
+    const Range rows = sharing_.by_rows ? m.share(l_.N) : Range{0, l_.N};
+    BackwardStep<T> s;
+    s.H = l_.H;
+    s.panel_begin = mine.begin;
+    s.panel_end = mine.end;
+    s.row_begin = rows.begin;
+    s.row_end = rows.end;
+    s.gates = gates_of(t);
+    s.gates_later = step + 1 < l_.T_ ? gates_of(l_.time_of(step + 1)) : nullptr;
+    s.gates_row = l_.gates_row;
+    s.weights = b_.weights.recurrent_back->template data<T>();
+    s.h_prev = l_.h_entering(static_cast<T*>(b_.buffers.states), static_cast<const T*>(b_.y), step);
+    if (l_.k.cell) {
+      T* const c = static_cast<T*>(b_.buffers.c);
+      s.c_prev = l_.c_entering(c, step);
+      s.c = l_.c_entering(c, step + 1);
+      s.dc = static_cast<T*>(dc_.data());
+      s.dc0 = static_cast<T*>(dc0_.data());
+    }
+    if (b_.dy) s.dy = static_cast<const T*>(b_.dy) + t * l_.N * l_.H;
+    s.dh = static_cast<T*>(dh_.data());
+    s.dh0 = static_cast<T*>(dh0_.data());
+    if (l_.masked) s.flags = b_.buffers.flags + step * l_.N;
+    l_.k.backward[0](s);
+    if (!sharing_.by_rows) m.barrier();
+    if (l_.k.stages == 2) {
+      s.weights_second = b_.weights.recurrent_back_second->template data<T>();
+      s.dp = static_cast<T*>(dp_.data());
+      l_.k.backward[1](s);
+      if (!sharing_.by_rows) m.barrier();
+    }
+  }
+
+  // a: gates [rows of slots first .. first + count), as runs.
+  RowProduct<T> gates_product(const T* gates, std::int64_t rows, int first, int count) const {
+    RowProduct<T> p;
+    p.a = gates + first * l_.k.block;
+    p.a_row = l_.gates_row;
+    p.blocks = count == l_.k.slots ? 1 : l_.blocks;
+    p.run = count == l_.k.slots ? l_.gates_row : count * l_.k.block;
+    p.a_block = l_.k.slots * l_.k.block;
+    p.rows = rows;
+    return p;
+  }
+
+  void initial_state(const Member& m) const {
+    RowProduct<T> p = gates_product(gates_of(l_.time_of(0)), l_.N, l_.k.recurrent_first, l_.k.recurrent_count);
+    p.b = b_.weights.recurrent_back.get();
+    p.c = static_cast<T*>(dh_.data());
+    p.c_row = p.columns = l_.units;
+    p.start = Start::c;
+    row_product(m, p);
+  }
+
+  void input_gradient(const Member& m) const {
+    RowProduct<T> p = gates_product(gates_of(0), l_.T_ * l_.N, l_.k.input_first, l_.k.input_count);
+    p.b = b_.weights.input_back.get();
+    p.c = static_cast<T*>(b_.dx);
+    p.c_row = p.columns = l_.I;
+    row_product(m, p);
+  }
+
+  TransProduct<T> weight_product(const GradientTiles& tiles, const T* gates, std::int64_t rows, const T* x,
+                                 std::int64_t x_row, std::int64_t columns, T* dw) const {
+    TransProduct<T> p;
+    p.a = gates;
+    p.a_row = l_.gates_row;
+    p.b = x;
+    p.b_row = x_row;
+    p.K = rows;
+    p.N = columns;
+    p.c = dw;
+    p.c_row = columns;
+    p.tiles = static_cast<std::int64_t>(tiles.row.size());
+    p.tile_column = tiles.column.data();
+    p.tile_c = tiles.row.data();
+    p.tile_rows = tiles.rows.data();
+    return p;
+  }
+
+  void input_weights(const Member& m) const {
+    TransProduct<T> p = weight_product(input_tiles_, gates_of(0), l_.T_ * l_.N, static_cast<const T*>(b_.x), l_.I, l_.I,
+                                       static_cast<T*>(b_.dw_ih));
+    p.column_sum = static_cast<T*>(b_.db_ih);
+    trans_product(m, p, scratch_.data());
+  }
+
+  void recurrent_weights(const Member& m) const {
+    T* const dw = static_cast<T*>(b_.dw_hh);
+    const T* const states = static_cast<const T*>(b_.buffers.states);
+    const std::int64_t NH = l_.N * l_.H;
+    if (l_.masked) {
+      trans_product(m, weight_product(recurrent_tiles_, gates_of(0), l_.T_ * l_.N, states_by_time(), l_.H, l_.H, dw),
+                    scratch_.data());
+    } else {
+      // The first step processed meets the initial state; every other step t its neighbour's output.
+      trans_product(m, weight_product(recurrent_tiles_, gates_of(l_.time_of(0)), b_.h0 ? l_.N : 0, states, l_.H, l_.H, dw),
+                    scratch_.data());
+      m.barrier();
+      TransProduct<T> p = weight_product(recurrent_tiles_, gates_of(l_.reverse ? 0 : 1), (l_.T_ - 1) * l_.N,
+                                         static_cast<const T*>(b_.y) + (l_.reverse ? NH : 0), l_.H, l_.H, dw);
+      p.accumulate = true;
+      trans_product(m, p, scratch_.data());
+    }
+    if (l_.k.stages < 2) return;
+    m.barrier();
+    trans_product(m, weight_product(second_tiles_, gates_of(0), l_.T_ * l_.N, static_cast<const T*>(b_.buffers.p),
+                                    l_.units, l_.H, dw), scratch_.data());
+  }
+
+  // With masks every step's entering state was kept, in the order of time, after the initial one.
+  const T* states_by_time() const { return static_cast<const T*>(b_.buffers.states) + l_.N * l_.H; }
+
+  // db_hh equals db_ih but for slots that only the recurrent product feeds.
+  void recurrent_bias(const Member& m) const {
+    if (m.size > 1) m.barrier();
+    T* const db = static_cast<T*>(b_.db_hh);
+    const T* const db_ih = static_cast<const T*>(b_.db_ih);
+    const Range units = m.share(l_.H);
+    for (int s = 0; s < l_.k.slots; ++s) {
+      T* const out = db + l_.k.gate[s] * l_.H;
+      const bool from_input = s >= l_.k.input_first && s < l_.k.input_first + l_.k.input_count;
+      const bool from_state = (s >= l_.k.recurrent_first && s < l_.k.recurrent_first + l_.k.recurrent_count) ||
+                              (s >= l_.k.second_first && s < l_.k.second_first + l_.k.second_count);
+      if (!from_state) continue;
+      if (from_input) {
+        for (std::int64_t u = units.begin; u < units.end; ++u) out[u] = db_ih[l_.k.gate[s] * l_.H + u];
+        continue;
+      }
+      for (std::int64_t u = units.begin; u < units.end; ++u) out[u] = 0;
+      for (std::int64_t row = 0; row < l_.T_ * l_.N; ++row) {
+        const T* const gates = gates_of(0) + row * l_.gates_row + s * l_.k.block;
+        for (std::int64_t u = units.begin; u < units.end; ++u)
+          out[u] += gates[u / l_.k.block * l_.k.slots * l_.k.block + u % l_.k.block];
+      }
+    }
+  }
+
+  void finish() {
+    write_state(b_.dh0, dh_, dh0_);
+    if (l_.k.cell) write_state(b_.dc0, dc_, dc0_);
+  }
+  void write_state(void* out, const Buffer& last, const Buffer& resets) const {
+    if (!out) return;
+    for (std::int64_t n = 0; n < l_.N; ++n)
+      for (std::int64_t u = 0; u < l_.H; ++u) {
+        const std::int64_t at = n * l_.units + u;
+        static_cast<T*>(out)[n * l_.H + u] =
+            static_cast<const T*>(last.data())[at] + (l_.masked ? static_cast<const T*>(resets.data())[at] : T(0));
+      }
+  }
+
+  const backend::RecurrentBackward& b_;
+  Layout<T> l_;
+  const GemmTable<T>& table_;
+  Sharing sharing_;
+  Buffer dh_, dc_, dp_, dh0_, dc0_, scratch_;
+  GradientTiles input_tiles_, recurrent_tiles_, second_tiles_;
+};
+
+}  // namespace
+}  // namespace rnncore::cpu
+
+namespace rnncore::backend {
+
+void recurrent_backward(Device, const RecurrentBackward& b) {
+  if (b.geometry.dtype == DType::float64) cpu::Backward<double>(b).run();
+  else cpu::Backward<float>(b).run();
+}
+
+}  // namespace rnncore::backend

@@ -1,0 +1,244 @@
+// A recurrent layer forward: input products of a chunk of steps, then the chunk's steps, by one team.
+#include <cstring>
+
+#include "backend/cpu/recurrent_layout.h"
+
+namespace rnncore::cpu {
+namespace {
+
+template <typename T>
+void fill_bias(const Layout<T>& l, const backend::RecurrentWeights& w, T* bias) {
+  const T* b_ih = static_cast<const T*>(w.bias_ih);
+  const T* b_hh = static_cast<const T*>(w.bias_hh);
+  for (std::int64_t b = 0; b < l.blocks; ++b)
+    for (int s = 0; s < l.k.slots; ++s)
+      for (std::int64_t i = 0; i < l.k.block; ++i) {
+        const std::int64_t unit = b * l.k.block + i, at = l.k.gate[s] * l.H + unit;
+        const bool from_input = s >= l.k.input_first && s < l.k.input_first + l.k.input_count;
+        const bool from_state = (s >= l.k.recurrent_first && s < l.k.recurrent_first + l.k.recurrent_count) ||
+                                (s >= l.k.second_first && s < l.k.second_first + l.k.second_count);
+        T value = 0;
+        if (unit < l.H && b_ih && from_input) value += b_ih[at];
+        if (unit < l.H && b_hh && from_state) value += b_hh[at];
+        bias[(b * l.k.slots + s) * l.k.block + i] = value;
+      }
+}
+
+// flags[step, n]: whether the row is absent at the step, and whether its state is reset when it leaves it.
+template <typename T>
+void fill_flags(const Layout<T>& l, const backend::RecurrentForward& f, std::uint8_t* flags) {
+  for (std::int64_t step = 0; step < l.T_; ++step) {
+    const std::int64_t t = l.time_of(step);
+    // Going back in time, a sequence that starts at t + 1 separates t from it: the same boundary from the other side.
+    const std::int64_t boundary = l.reverse ? t : t + 1;
+    for (std::int64_t n = 0; n < l.N; ++n) {
+      std::uint8_t value = 0;
+      if (f.lengths && t >= f.lengths[n]) value |= kRowAbsent;
+      if (f.reset && step + 1 < l.T_ && f.reset[boundary * l.N + n]) value |= kRowResets;
+      flags[step * l.N + n] = value;
+    }
+  }
+}
+
+template <typename T>
+void copy_rows(T* to, std::int64_t to_row, const T* from, std::int64_t from_row, std::int64_t rows, std::int64_t n) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    std::memcpy(to + r * to_row, from + r * from_row, static_cast<std::size_t>(n) * sizeof(T));
+}
+
+template <typename T>
+class Forward {
+ public:
+  explicit Forward(const backend::RecurrentForward& f) : f_(f), l_(f.geometry) {}
+
+  void run() {
+    T* const states = static_cast<T*>(f_.buffers.states);
+    const std::size_t state_bytes = static_cast<std::size_t>(l_.N * l_.H) * sizeof(T);
+    if (f_.h0) std::memcpy(states, f_.h0, state_bytes);
+    else std::memset(states, 0, state_bytes);
+    if (l_.masked) std::memcpy(l_.h_entering(states, nullptr, 0), states, state_bytes);
+    if (l_.k.cell) {
+      T* const c = static_cast<T*>(f_.buffers.c);
+      std::memset(c, 0, static_cast<std::size_t>(l_.N * l_.units) * sizeof(T));
+      if (f_.c0) copy_rows(c, l_.units, static_cast<const T*>(f_.c0), l_.H, l_.N, l_.H);
+    }
+    if (!f_.bias_ready) fill_bias(l_, f_.weights, static_cast<T*>(f_.buffers.bias));
+    if (l_.masked) fill_flags(l_, f_, f_.buffers.flags);
+    const double input_work = static_cast<double>(l_.T_) * l_.N * l_.units * l_.I * l_.k.input_count;
+    int threads = f_.threads ? f_.threads : threads_for(input_work + l_.T_ * l_.step_work());
+    sharing_ = share_steps(l_, threads, l_.blocks, l_.k.forward_tile);
+    constexpr double kWorthATeam = 2e7;  // an input product that pays for a team whose other members then wait
+    if (sharing_.alone && input_work < kWorthATeam) threads = 1;
+    run_team(threads, [&](const Member& m) { work(m); });
+    if (!l_.masked) std::memcpy(f_.h_n, static_cast<const T*>(f_.y) + l_.time_of(l_.T_ - 1) * l_.N * l_.H, state_bytes);
+    if (l_.k.cell)
+      copy_rows(static_cast<T*>(f_.c_n), l_.H, l_.c_entering(static_cast<T*>(f_.buffers.c), l_.T_), l_.units, l_.N, l_.H);
+  }
+
+ private:
+  // Gates of the step: in inference only one chunk is kept, in the order of time.
+  T* gates_at(std::int64_t t, std::int64_t chunk_time) const {
+    return static_cast<T*>(f_.buffers.gates) + (l_.training ? t : t - chunk_time) * l_.N * l_.gates_row;
+  }
+
+  void input_product(const Member& m, std::int64_t time, std::int64_t steps) const {
+    RowProduct<T> p;
+    p.a = static_cast<const T*>(f_.x) + time * l_.N * l_.I;
+    p.a_row = l_.I;
+    p.run = l_.I;
+    p.b = f_.weights.input.get();
+    p.c = gates_at(time, time);
+    p.c_row = l_.gates_row;
+    p.rows = steps * l_.N;
+    p.columns = l_.gates_row;
+    p.bias = static_cast<const T*>(f_.buffers.bias);
+    p.start = Start::bias;
+    row_product(m, p);
+  }
+
+  void work(const Member& m) const {
+    const std::int64_t chunk = l_.chunk_steps();
+    for (std::int64_t first = 0; first < l_.T_; first += chunk) {
+      const std::int64_t last = std::min(l_.T_, first + chunk) - 1;
+      const std::int64_t time = std::min(l_.time_of(first), l_.time_of(last));
+      input_product(m, time, last - first + 1);
+      m.barrier();
+      for (std::int64_t step = first; step <= last; ++step) {
+        if (sharing_.alone && m.rank != 0) continue;
+        take_step(m, step, gates_at(l_.time_of(step), time));
+      }
+      if (!l_.training) m.barrier();  // the next chunk overwrites these gates
+    }
+  }
+
+  void take_step(const Member& m, std::int64_t step, T* gates) const {
+    const Member self = sharing_.alone ? Member{} : m;
+    const std::int64_t t = l_.time_of(step);
+    ForwardStep<T> s;
+    s.H = l_.H;
+    const Range blocks = sharing_.by_rows ? Range{0, l_.blocks} : self.share(l_.blocks);
+    const Range rows = sharing_.by_rows ? self.share(l_.N) : Range{0, l_.N};
+    s.block_begin = blocks.begin;
+    s.block_end = blocks.end;
+    s.row_begin = rows.begin;
+    s.row_end = rows.end;
+    s.gates = gates;
+    s.gates_row = l_.gates_row;
+    s.weights = f_.weights.recurrent->template data<T>();
+    s.bias = static_cast<const T*>(f_.buffers.bias);
+    T* const states = static_cast<T*>(f_.buffers.states);
+    T* const y = static_cast<T*>(f_.y);
+    s.h_prev = l_.h_entering(states, y, step);
+    s.y = y + t * l_.N * l_.H;
+    if (l_.masked) {
+      s.h_next = step + 1 < l_.T_ ? l_.h_entering(states, y, step + 1) : static_cast<T*>(f_.h_n);
+      s.flags = f_.buffers.flags + step * l_.N;
+      s.h0 = states;
+    }
+    if (l_.k.cell) {
+      T* const c = static_cast<T*>(f_.buffers.c);
+      s.c_prev = l_.c_entering(c, step);
+      s.c = l_.c_entering(c, step + 1);
+      s.c0 = c;
+    }
+    if (l_.k.stages == 2) s.p = static_cast<T*>(f_.buffers.p) + (l_.training ? t : 0) * l_.N * l_.units;
+    l_.k.forward[0](s);
+    if (!sharing_.by_rows) self.barrier();
+    if (l_.k.stages == 2) {
+      s.weights = f_.weights.recurrent_second->template data<T>();
+      l_.k.forward[1](s);
+      if (!sharing_.by_rows) self.barrier();
+    }
+  }
+
+  const backend::RecurrentForward& f_;
+  Layout<T> l_;
+  Sharing sharing_;
+};
+
+template <typename T>
+backend::RecurrentSizes sizes_of(const backend::RecurrentGeometry& g) {
+  const Layout<T> l(g);
+  backend::RecurrentSizes s;
+  s.gates = (g.training ? g.T : l.chunk_steps()) * g.N * l.gates_row;
+  if (l.k.cell) s.c = (g.training ? g.T + 1 : 3) * g.N * l.units;
+  s.states = (g.masked ? (g.training ? g.T + 1 : 3) : 1) * g.N * g.H;
+  if (l.k.stages == 2) s.p = (g.training ? g.T : 1) * g.N * l.units;
+  s.bias = l.gates_row;
+  if (g.masked) s.flags = g.T * g.N;
+  return s;
+}
+
+// Maps of packed gate columns to rows of the weight: (block, slot, unit) -> gate * H + unit, or -1 for padding.
+template <typename T>
+std::vector<std::int64_t> gate_map(const Layout<T>& l, int first, int count) {
+  std::vector<std::int64_t> map;
+  map.reserve(static_cast<std::size_t>(l.units * count));
+  for (std::int64_t b = 0; b < l.blocks; ++b)
+    for (int s = first; s < first + count; ++s)
+      for (std::int64_t i = 0; i < l.k.block; ++i) {
+        const std::int64_t unit = b * l.k.block + i;
+        map.push_back(unit < l.H ? l.k.gate[s] * l.H + unit : -1);
+      }
+  return map;
+}
+
+template <typename T>
+backend::PackedPtr pack_of(backend::RecurrentPack which, CellKind cell, std::int64_t H, std::int64_t columns,
+                           const void* w) {
+  using Which = backend::RecurrentPack;
+  backend::RecurrentGeometry g;
+  g.cell = cell;
+  g.H = H;
+  const Layout<T> l(g);
+  const bool second = which == Which::recurrent_second || which == Which::recurrent_back_second;
+  if (second && l.k.stages < 2) return nullptr;
+  const bool input = which == Which::input || which == Which::input_back;
+  const int first = input ? l.k.input_first : second ? l.k.second_first : l.k.recurrent_first;
+  const int count = input ? l.k.input_count : second ? l.k.second_count : l.k.recurrent_count;
+  const std::vector<std::int64_t> map = gate_map(l, first, count);
+  const GemmTable<T>& table = gemm_table<T>();
+  const std::int64_t gates = static_cast<std::int64_t>(map.size());
+  PackSource<T> source;
+  source.w = static_cast<const T*>(w);
+  source.ld = columns;
+  PanelLayout layout;
+  if (which == Which::input || which == Which::recurrent || which == Which::recurrent_second) {
+    layout.K = columns;
+    layout.N = gates;
+    const bool gaps = input && count < l.k.slots;  // the result's rows hold slots that this product does not fill
+    layout.width = !input || gaps ? count * l.k.block : table.row_vectors * table.lanes;
+    layout.stride = gaps ? l.k.slots * l.k.block : layout.width;
+    source.trans = true;
+    source.column = map.data();
+  } else {
+    layout.K = gates;
+    layout.N = input ? (columns + table.lanes - 1) / table.lanes * table.lanes : l.units;
+    layout.width = layout.stride = input ? table.row_vectors * table.lanes : l.k.backward_width;
+    source.row = map.data();
+    source.columns = columns;
+  }
+  return pack<T>(layout, source);
+}
+
+}  // namespace
+}  // namespace rnncore::cpu
+
+namespace rnncore::backend {
+
+RecurrentSizes recurrent_sizes(Device, const RecurrentGeometry& g) {
+  return g.dtype == DType::float64 ? cpu::sizes_of<double>(g) : cpu::sizes_of<float>(g);
+}
+
+PackedPtr pack_recurrent(Device, RecurrentPack layout, CellKind cell, DType dtype, std::int64_t H,
+                         std::int64_t columns, const void* w) {
+  return dtype == DType::float64 ? cpu::pack_of<double>(layout, cell, H, columns, w)
+                                 : cpu::pack_of<float>(layout, cell, H, columns, w);
+}
+
+void recurrent_forward(Device, const RecurrentForward& f) {
+  if (f.geometry.dtype == DType::float64) cpu::Forward<double>(f).run();
+  else cpu::Forward<float>(f).run();
+}
+
+}  // namespace rnncore::backend

@@ -1,0 +1,340 @@
+// Step kernels of the recurrent layers over RNNCORE_SCALAR for every instruction set: the recurrent product of a tile,
+// continued by the cell while the tile is in L1. Contract and layout: recurrent_steps.h. Included by
+// recurrent_kernels_f32.cpp and _f64.cpp inside Highway's per-target region.
+#if defined(RNNCORE_RECURRENT_KERNELS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RNNCORE_RECURRENT_KERNELS_INL_H_
+#undef RNNCORE_RECURRENT_KERNELS_INL_H_
+#else
+#define RNNCORE_RECURRENT_KERNELS_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include "backend/cpu/panel-inl.h"
+#include "backend/cpu/recurrent_steps.h"
+#include "backend/cpu/simd_value.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace rnncore {
+namespace cpu {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Vectors of units in a block, so that a panel of the cell's recurrent slots fills the register tile.
+template <class Cell>
+constexpr int unit_vectors() {
+  if (Cell::kStages == 2) return 2;
+  return Cell::kRecurrentCount == 1 ? (kRegisters == 32 ? 4 : 2) : 1;
+}
+constexpr int kBackwardVectors = kRegisters == 32 ? 4 : 2;
+
+// Rows of x, y, h, dy end after H units: the last vector may be partial.
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE hn::Vec<D> load_units(D d, const T* p, std::int64_t left) {
+  const std::int64_t L = static_cast<std::int64_t>(hn::Lanes(d));
+  if (HWY_LIKELY(left >= L)) return hn::LoadU(d, p);
+  HWY_ALIGN T part[HWY_MAX_BYTES / sizeof(T)] = {};
+  for (std::int64_t i = 0; i < left; ++i) part[i] = p[i];
+  return hn::Load(d, part);
+}
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE void store_units(D d, hn::Vec<D> v, T* p, std::int64_t left) {
+  const std::int64_t L = static_cast<std::int64_t>(hn::Lanes(d));
+  if (HWY_LIKELY(left >= L)) return hn::StoreU(v, d, p);
+  HWY_ALIGN T part[HWY_MAX_BYTES / sizeof(T)];
+  hn::Store(v, d, part);
+  for (std::int64_t i = 0; i < left; ++i) p[i] = part[i];
+}
+
+template <class Cell, class D>
+struct Steps {
+  using T = hn::TFromD<D>;
+  using V = Value<D>;
+  static constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
+  static constexpr int VB = unit_vectors<Cell>();
+  static constexpr int UB = VB * kLanes;
+  static constexpr int kSlots = Cell::kSlots;
+
+  // A tile of rows x slots [first, first + COUNT) of block b: gates += h W.
+  template <int COUNT>
+  static HWY_INLINE void product(const ForwardStep<T>& s, const T* a, std::int64_t a_row, int first, std::int64_t b,
+                                 std::int64_t row, std::int64_t rows) {
+    constexpr int NV = COUNT * VB, MR = tile_rows(NV);
+    PanelArgs<T> p;
+    p.a = a + row * a_row;
+    p.a_row = a_row;
+    p.run = s.H;
+    p.b = s.weights + b * s.H * COUNT * UB;
+    p.c = s.gates + row * s.gates_row + (b * kSlots + first) * UB;
+    p.c_row = s.gates_row;
+    p.rows = rows;
+    p.columns = NV * kLanes;
+    p.start = Start::c;
+    if (rows == MR) tile<MR, NV, D>(p, 0);
+    else rest<MR - 1, NV, D>(p, 0, rows);
+  }
+
+  static HWY_INLINE void load_slots(V (&v)[kSlots], const T* gates, int vector) {
+    const D d;
+    for (int i = 0; i < kSlots; ++i) v[i] = hn::LoadU(d, gates + i * UB + vector * kLanes);
+  }
+  static HWY_INLINE void store_slots(const V (&v)[kSlots], T* gates, int vector) {
+    const D d;
+    for (int i = 0; i < kSlots; ++i) hn::StoreU(v[i].v, d, gates + i * UB + vector * kLanes);
+  }
+
+  // The cell on one row of block b, then the state's way out: y, and the state that enters the next step.
+  static HWY_INLINE void forward_row(const ForwardStep<T>& s, std::int64_t b, std::int64_t row) {
+    const D d;
+    const std::uint8_t flags = s.flags ? s.flags[row] : 0;
+    const std::int64_t c_row = padded_units(s.H);
+    T* gates = s.gates + row * s.gates_row + b * kSlots * UB;
+    for (int vector = 0; vector < VB; ++vector) {
+      const std::int64_t unit = b * UB + vector * kLanes, left = s.H - unit, at = row * s.H + unit;
+      if (left <= 0) break;
+      V slot[kSlots];
+      load_slots(slot, gates, vector);
+      const V h_prev = load_units(d, s.h_prev + at, left);
+      V c_prev(0), h(0), c(0);
+      if constexpr (Cell::kCell) c_prev = hn::LoadU(d, s.c_prev + row * c_row + unit);
+      Cell::forward(slot, h_prev, c_prev, h, c);
+      store_slots(slot, gates, vector);
+      V y = h;
+      if (HWY_UNLIKELY(flags & kRowAbsent)) {
+        y = V(0);
+        h = h_prev;
+        c = c_prev;
+      }
+      store_units(d, y.v, s.y + at, left);
+      if (HWY_UNLIKELY(flags & kRowResets)) {
+        h = s.h0 ? V(load_units(d, s.h0 + at, left)) : V(0);
+        if constexpr (Cell::kCell) c = s.c0 ? V(hn::LoadU(d, s.c0 + row * c_row + unit)) : V(0);
+      }
+      if (s.h_next) store_units(d, h.v, s.h_next + at, left);
+      if constexpr (Cell::kCell) hn::StoreU(c.v, d, s.c + row * c_row + unit);
+    }
+  }
+
+  static HWY_INLINE std::int64_t padded_units(std::int64_t H) { return (H + UB - 1) / UB * UB; }
+
+  static void forward(const ForwardStep<T>& s) {
+    constexpr int MR = tile_rows(Cell::kRecurrentCount * VB);
+    constexpr int kLast = Cell::kRecurrentFirst + Cell::kRecurrentCount;  // slots from kInputCount on start from the bias
+    const D d;
+    for (std::int64_t b = s.block_begin; b < s.block_end; ++b) {
+      for (std::int64_t row = s.row_begin; row < s.row_end; row += MR) {
+        const std::int64_t rows = HWY_MIN(static_cast<std::int64_t>(MR), s.row_end - row);
+        for (int slot = Cell::kInputFirst + Cell::kInputCount; slot < kLast; ++slot)
+          for (std::int64_t r = 0; r < rows; ++r)
+            for (int v = 0; v < VB; ++v) {
+              const std::int64_t at = (b * kSlots + slot) * UB + v * kLanes;
+              hn::StoreU(hn::LoadU(d, s.bias + at), d, s.gates + (row + r) * s.gates_row + at);
+            }
+        product<Cell::kRecurrentCount>(s, s.h_prev, s.H, Cell::kRecurrentFirst, b, row, rows);
+        for (std::int64_t r = 0; r < rows; ++r) {
+          if constexpr (Cell::kStages == 1) forward_row(s, b, row + r);
+          else first_row(s, b, row + r);
+        }
+      }
+    }
+  }
+
+  // Two-stage cells: the end of the first stage ...
+  static HWY_INLINE void first_row(const ForwardStep<T>& s, std::int64_t b, std::int64_t row) {
+    const D d;
+    T* gates = s.gates + row * s.gates_row + b * kSlots * UB;
+    for (int vector = 0; vector < VB; ++vector) {
+      const std::int64_t unit = b * UB + vector * kLanes, left = s.H - unit;
+      if (left <= 0) break;
+      V slot[kSlots], p(0);
+      load_slots(slot, gates, vector);
+      Cell::forward_first(slot, V(load_units(d, s.h_prev + row * s.H + unit, left)), p);
+      store_slots(slot, gates, vector);
+      hn::StoreU(p.v, d, s.p + row * padded_units(s.H) + unit);
+    }
+  }
+  // ... and the second.
+  static void forward_second(const ForwardStep<T>& s) {
+    constexpr int MR = tile_rows(Cell::kSecondCount * VB);
+    for (std::int64_t b = s.block_begin; b < s.block_end; ++b) {
+      for (std::int64_t row = s.row_begin; row < s.row_end; row += MR) {
+        const std::int64_t rows = HWY_MIN(static_cast<std::int64_t>(MR), s.row_end - row);
+        product<Cell::kSecondCount>(s, s.p, padded_units(s.H), Cell::kSecondFirst, b, row, rows);
+        for (std::int64_t r = 0; r < rows; ++r) forward_row(s, b, row + r);
+      }
+    }
+  }
+
+  // Backward -------------------------------------------------------------------------------------------------
+  // out (a tile of rows of panel) [+]= gradients of slots [first, first + COUNT) times W.
+  template <int COUNT>
+  static HWY_INLINE void back_product(const BackwardStep<T>& s, const T* gates, const T* weights, int first, T* out,
+                                      Start start, std::int64_t panel, std::int64_t row, std::int64_t rows) {
+    constexpr int MR = tile_rows(kBackwardVectors);
+    const std::int64_t units = padded_units(s.H), blocks = units / UB, width = kBackwardVectors * kLanes;
+    PanelArgs<T> p;
+    p.a = gates + row * s.gates_row + first * UB;
+    p.a_row = s.gates_row;
+    if (COUNT == kSlots) {
+      p.run = blocks * kSlots * UB;
+    } else {
+      p.blocks = blocks;
+      p.run = COUNT * UB;
+      p.a_block = kSlots * UB;
+    }
+    p.b = weights + panel * width * blocks * COUNT * UB;
+    p.c = out + row * units + panel * width;
+    p.c_row = units;
+    p.rows = rows;
+    p.start = start;
+    const std::int64_t here = HWY_MIN(width, units - panel * width);
+    p.columns = here;
+    if (here == width) {
+      if (rows == MR) tile<MR, kBackwardVectors, D>(p, 0);
+      else rest<MR - 1, kBackwardVectors, D>(p, 0, rows);
+    } else {
+      narrow<kBackwardVectors - 1>(p, here / kLanes);
+    }
+  }
+  // The last panel, narrower by whole vectors.
+  template <int NV>
+  static HWY_INLINE void narrow(const PanelArgs<T>& p, std::int64_t vectors) {
+    if constexpr (NV >= 1) {
+      if (vectors == NV) return row_panel<NV, D>(p);
+      narrow<NV - 1>(p, vectors);
+    }
+  }
+
+  static HWY_INLINE void backward_vector(const BackwardStep<T>& s, std::int64_t unit, std::int64_t row) {
+    const D d;
+    const std::int64_t left = s.H - unit, units = padded_units(s.H), at = row * units + unit;
+    const std::uint8_t flags = s.flags ? s.flags[row] : 0;
+    T* gates = s.gates + row * s.gates_row + unit / UB * (kSlots * UB);
+    const int vector = static_cast<int>(unit % UB) / kLanes;
+    V dh = hn::LoadU(d, s.dh + at), dc(0), c_prev(0), c(0), slot[kSlots], direct(0);
+    if (left <= 0) {  // padding: forward left it unset
+      for (int i = 0; i < kSlots; ++i) slot[i] = V(0);
+      return store_slots(slot, gates, vector);
+    }
+    if constexpr (Cell::kCell) {
+      dc = hn::LoadU(d, s.dc + at);
+      c_prev = hn::LoadU(d, s.c_prev + at);
+      c = hn::LoadU(d, s.c + at);
+    }
+    if (HWY_UNLIKELY(flags & kRowResets)) {
+      hn::StoreU(hn::Add(hn::LoadU(d, s.dh0 + at), dh.v), d, s.dh0 + at);
+      dh = V(0);
+      if constexpr (Cell::kCell) hn::StoreU(hn::Add(hn::LoadU(d, s.dc0 + at), dc.v), d, s.dc0 + at);
+      dc = V(0);
+    }
+    if (HWY_UNLIKELY(flags & kRowAbsent)) {
+      for (int i = 0; i < kSlots; ++i) slot[i] = V(0);
+      direct = dh;
+    } else {
+      if (s.dy) dh = dh + V(load_units(d, s.dy + row * s.H + unit, left));
+      load_slots(slot, gates, vector);
+      const V h_prev = load_units(d, s.h_prev + row * s.H + unit, left);
+      Cell::backward(slot, h_prev, c_prev, c, dh, dc, direct);
+    }
+    store_slots(slot, gates, vector);
+    hn::StoreU(direct.v, d, s.dh + at);
+    if constexpr (Cell::kCell) hn::StoreU(dc.v, d, s.dc + at);
+  }
+
+  static HWY_INLINE void second_vector(const BackwardStep<T>& s, std::int64_t unit, std::int64_t row) {
+    const D d;
+    const std::int64_t left = s.H - unit, at = row * padded_units(s.H) + unit;
+    if (left <= 0) return;
+    if (s.flags && (s.flags[row] & kRowAbsent)) return;
+    T* gates = s.gates + row * s.gates_row + unit / UB * (kSlots * UB);
+    const int vector = static_cast<int>(unit % UB) / kLanes;
+    V slot[kSlots], direct = hn::LoadU(d, s.dh + at);
+    load_slots(slot, gates, vector);
+    Cell::backward_second(slot, V(load_units(d, s.h_prev + row * s.H + unit, left)), V(hn::LoadU(d, s.dp + at)), direct);
+    store_slots(slot, gates, vector);
+    hn::StoreU(direct.v, d, s.dh + at);
+  }
+
+  template <bool SECOND>
+  static void backward_panels(const BackwardStep<T>& s) {
+    constexpr int MR = tile_rows(kBackwardVectors);
+    constexpr std::int64_t kWidth = kBackwardVectors * kLanes;
+    const std::int64_t units = padded_units(s.H);
+    for (std::int64_t panel = s.panel_begin; panel < s.panel_end; ++panel) {
+      const std::int64_t end = HWY_MIN(units, (panel + 1) * kWidth);
+      for (std::int64_t row = s.row_begin; row < s.row_end; row += MR) {
+        const std::int64_t rows = HWY_MIN(static_cast<std::int64_t>(MR), s.row_end - row);
+        if constexpr (SECOND) {
+          back_product<Cell::kSecondCount>(s, s.gates, s.weights_second, Cell::kSecondFirst, s.dp, Start::zero, panel,
+                                           row, rows);
+        } else if (s.gates_later) {
+          back_product<Cell::kRecurrentCount>(s, s.gates_later, s.weights, Cell::kRecurrentFirst, s.dh, Start::c, panel,
+                                              row, rows);
+        }
+        for (std::int64_t r = 0; r < rows; ++r)
+          for (std::int64_t unit = panel * kWidth; unit < end; unit += kLanes) {
+            if constexpr (SECOND) second_vector(s, unit, row + r);
+            else backward_vector(s, unit, row + r);
+          }
+      }
+    }
+  }
+  static void backward(const BackwardStep<T>& s) { backward_panels<false>(s); }
+  static void backward_second(const BackwardStep<T>& s) { backward_panels<true>(s); }
+};
+
+template <class Cell, class D, typename T = hn::TFromD<D>>
+const CellKernels<T>& cell_kernels() {
+  using S = Steps<Cell, D>;
+  static const CellKernels<T> kernels = [] {
+    CellKernels<T> k{};
+    k.slots = Cell::kSlots;
+    k.input_first = Cell::kInputFirst;
+    k.input_count = Cell::kInputCount;
+    k.recurrent_first = Cell::kRecurrentFirst;
+    k.recurrent_count = Cell::kRecurrentCount;
+    k.stages = Cell::kStages;
+    static constexpr auto kGate = [] {
+      struct { int of[Cell::kSlots]; } gates{};
+      for (int i = 0; i < Cell::kSlots; ++i) gates.of[i] = Cell::kGate[i];
+      return gates;
+    }();
+    k.gate = kGate.of;
+    k.cell = Cell::kCell;
+    k.lanes = S::kLanes;
+    k.block = S::UB;
+    k.forward_tile = tile_rows(Cell::kRecurrentCount * S::VB);
+    k.backward_width = kBackwardVectors * S::kLanes;
+    k.backward_tile = tile_rows(kBackwardVectors);
+    k.forward[0] = S::forward;
+    k.backward[0] = S::backward;
+    if constexpr (Cell::kStages == 2) {
+      k.second_first = Cell::kSecondFirst;
+      k.second_count = Cell::kSecondCount;
+      k.forward[1] = S::forward_second;
+      k.backward[1] = S::backward_second;
+    }
+    return k;
+  }();
+  return kernels;
+}
+
+using ScalarTag = hn::ScalableTag<RNNCORE_SCALAR>;
+// In the order of CellKind.
+const CellTable<RNNCORE_SCALAR>& cell_table() {
+  static const CellTable<RNNCORE_SCALAR> table = {{
+      &cell_kernels<cells::Elman<cells::TanhFunction>, ScalarTag>(),
+      &cell_kernels<cells::Elman<cells::ReluFunction>, ScalarTag>(),
+      &cell_kernels<cells::Elman<cells::SigmoidFunction>, ScalarTag>(),
+      &cell_kernels<cells::Lstm, ScalarTag>(),
+      &cell_kernels<cells::Gru, ScalarTag>(),
+      &cell_kernels<cells::GruResetBefore, ScalarTag>(),
+  }};
+  return table;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace cpu
+}  // namespace rnncore
+HWY_AFTER_NAMESPACE();
+#endif  // RNNCORE_RECURRENT_KERNELS_INL_H_

@@ -1,0 +1,92 @@
+// Helpers that the forward and backward drivers share: sizes, index maps, the order of steps, the split of work.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "backend/cpu/gemm.h"
+#include "backend/cpu/recurrent_steps.h"
+#include "backend/cpu/targets.h"
+#include "backend/recurrent.h"
+
+namespace rnncore::cpu {
+
+template <typename T>
+const CellKernels<T>& kernels_of(CellKind cell) {
+  if constexpr (sizeof(T) == 4) return cell_kernels_f32(active_target(), cell);
+  else return cell_kernels_f64(active_target(), cell);
+}
+
+// Derived sizes of one layer on one instruction set.
+template <typename T>
+struct Layout {
+  const CellKernels<T>& k;
+  std::int64_t T_, N, I, H, blocks, units, gates_row;
+  bool reverse, masked, training;
+
+  explicit Layout(const backend::RecurrentGeometry& g)
+      : k(kernels_of<T>(g.cell)), T_(g.T), N(g.N), I(g.I), H(g.H), blocks((g.H + k.block - 1) / k.block),
+        units(blocks * k.block), gates_row(units * k.slots), reverse(g.reverse), masked(g.masked),
+        training(g.training) {}
+
+  // Steps are numbered in the order of processing; time_of(step) is where they stand in x and y.
+  std::int64_t time_of(std::int64_t step) const { return reverse ? T_ - 1 - step : step; }
+  // c entering a step; in inference three buffers take turns (the first keeps the initial state).
+  T* c_entering(T* c, std::int64_t step) const {
+    return c + (training || step == 0 ? step : 1 + (step & 1)) * N * units;
+  }
+  // h entering a step: states[0] is the initial state; with masks each step's own copy follows, in the order of time
+  // (the first step's too, so that they form one matrix for the weight gradient); else it is the neighbour's y.
+  T* h_entering(T* states, const T* y, std::int64_t step) const {
+    if (!masked) return step == 0 ? states : const_cast<T*>(y) + time_of(step - 1) * N * H;
+    return states + (1 + (training ? time_of(step) : (step & 1))) * N * H;
+  }
+  // Steps whose input product is made at a time: enough rows to use the panels well, few enough to stay in cache.
+  std::int64_t chunk_steps() const {
+    constexpr std::int64_t kRows = 96;
+    return std::max<std::int64_t>(1, std::min(T_, kRows / std::max<std::int64_t>(1, N)));
+  }
+  double step_work() const { return static_cast<double>(N) * units * H * (k.recurrent_count + k.second_count); }
+};
+
+// How a team shares the time loop: by units (a barrier after every stage) or by rows (none).
+struct Sharing {
+  bool by_rows = false;
+  bool alone = false;  // too little work a step: one member walks through time
+};
+template <typename T>
+Sharing share_steps(const Layout<T>& l, int threads, std::int64_t pieces, std::int64_t tile) {
+  Sharing s;
+  if (threads <= 1) return s;
+  constexpr std::int64_t kRowsWorthAPass = 8;  // rows over which a pass through the weights pays
+  const auto up = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
+  const std::int64_t rows_each = up(l.N, threads);
+  const double by_units = static_cast<double>(up(pieces, threads)) * up(l.N, tile);
+  const double by_rows = static_cast<double>(pieces) * up(rows_each, tile);
+  constexpr double kBarrier = 3e4;  // multiply-adds that a barrier costs
+  const double tile_work = l.step_work() / (static_cast<double>(pieces) * up(l.N, tile));
+  s.by_rows = rows_each >= kRowsWorthAPass && by_rows * tile_work <= by_units * tile_work + kBarrier;
+  s.alone = !s.by_rows && l.step_work() / threads < kBarrier;
+  return s;
+}
+
+// Tiles of the weight gradient for `count` slots from `first`: which columns of the gates go to which rows of dW.
+struct GradientTiles {
+  std::vector<std::int64_t> column, row, rows;
+};
+template <typename T>
+GradientTiles gradient_tiles(const Layout<T>& l, int first, int count, std::int64_t tile) {
+  GradientTiles tiles;
+  for (std::int64_t b = 0; b < l.blocks; ++b)
+    for (int s = first; s < first + count; ++s)
+      for (std::int64_t i = 0; i < l.k.block; i += tile) {
+        const std::int64_t unit = b * l.k.block + i;
+        if (unit >= l.H) break;
+        tiles.column.push_back((b * l.k.slots + s) * l.k.block + i);
+        tiles.row.push_back(l.k.gate[s] * l.H + unit);
+        tiles.rows.push_back(std::min(tile, l.H - unit));
+      }
+  return tiles;
+}
+
+}  // namespace rnncore::cpu

@@ -1,0 +1,199 @@
+#include "core/recurrent_layer.h"
+
+namespace rnncore {
+namespace {
+
+// One packed copy, cached on the weight's storage.
+backend::PackedPtr packed(backend::RecurrentPack layout, CellKind cell, const Tensor& w, std::int64_t H) {
+  const TensorImpl& impl = *w.impl();
+  const Device device = w.device();
+  // A storage belongs to one weight in practice; the key tells slices and uses with other sizes apart all the same.
+  std::uint64_t key = 1 + static_cast<std::uint64_t>(layout) + 8 * static_cast<std::uint64_t>(cell);
+  for (const std::int64_t part : {H, w.size(1), impl.offset, static_cast<std::int64_t>(w.dtype())})
+    key = (key ^ static_cast<std::uint64_t>(part)) * 0x9E3779B97F4A7C15ull + (key >> 29);
+  return impl.storage->packed(key, backend::pack_epoch(device), [&] {
+    return backend::pack_recurrent(device, layout, cell, w.dtype(), H, w.size(1), w.raw());
+  });
+}
+
+const void* raw_or_null(const Tensor& t) { return t.defined() ? t.raw() : nullptr; }
+void* mutable_or_null(Tensor& t) { return t.defined() ? t.mutable_raw() : nullptr; }
+
+// The tensors behind backend::RecurrentBuffers; they live until backward has run.
+struct Workspace {
+  Tensor gates, c, states, p, bias, flags;
+  backend::RecurrentBuffers buffers;
+
+  explicit Workspace(Device device, const backend::RecurrentGeometry& g) {
+    const backend::RecurrentSizes s = backend::recurrent_sizes(device, g);
+    const auto make = [&](Tensor& t, std::int64_t size, DType dtype) -> void* {
+      if (size == 0) return nullptr;
+      t = Tensor::empty({size}, dtype);
+      return t.mutable_raw();
+    };
+    buffers.gates = make(gates, s.gates, g.dtype);
+    buffers.c = make(c, s.c, g.dtype);
+    buffers.states = make(states, s.states, g.dtype);
+    buffers.p = make(p, s.p, g.dtype);
+    buffers.bias = make(bias, s.bias, g.dtype);
+    buffers.flags = static_cast<std::uint8_t*>(make(flags, s.flags, DType::uint8));
+  }
+};
+
+// What backward needs from forward.
+struct Kept {
+  backend::RecurrentGeometry geometry;
+  std::shared_ptr<Workspace> workspace;
+  Saved x, y, h0, weight_ih, weight_hh, bias_ih, bias_hh;
+  bool want_x = false, want_h0 = false, want_c0 = false, want_parameters = false;
+};
+
+// Gradients in the order of the node's inputs: x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh.
+std::vector<Tensor> backward(const Kept& kept, const std::vector<Tensor>& dout) {
+  const char* const op = name_of(kept.geometry.cell);
+  const backend::RecurrentGeometry& g = kept.geometry;
+  LayerParameters p{kept.weight_ih.get(op), kept.weight_hh.get(op),
+                    kept.bias_ih.defined() ? kept.bias_ih.get(op) : Tensor(),
+                    kept.bias_hh.defined() ? kept.bias_hh.get(op) : Tensor()};
+  backend::RecurrentBackward b;
+  b.geometry = g;
+  b.buffers = kept.workspace->buffers;
+  add_backward_weights(g.cell, p, kept.want_x, b.weights);
+  b.x = kept.x.get(op).raw();
+  b.y = kept.y.get(op).raw();
+  b.h0 = kept.h0.defined() ? kept.h0.get(op).raw() : nullptr;
+  b.dy = raw_or_null(dout[0]);
+  b.dh_n = raw_or_null(dout[1]);
+  b.dc_n = dout.size() > 2 ? raw_or_null(dout[2]) : nullptr;
+  std::vector<Tensor> grads(7);
+  const auto make = [&](std::size_t i, bool wanted, Shape shape) -> void* {
+    if (!wanted) return nullptr;
+    grads[i] = Tensor::empty(std::move(shape), g.dtype);
+    return mutable_or_null(grads[i]);
+  };
+  b.dx = make(0, kept.want_x, {g.T, g.N, g.I});
+  b.dh0 = make(1, kept.want_h0, {g.N, g.H});
+  b.dc0 = make(2, kept.want_c0, {g.N, g.H});
+  b.dw_ih = make(3, kept.want_parameters, p.weight_ih.shape());
+  b.dw_hh = make(4, kept.want_parameters, p.weight_hh.shape());
+  b.db_ih = make(5, kept.want_parameters && p.bias_ih.defined(), {gates_of(g.cell) * g.H});
+  b.db_hh = make(6, kept.want_parameters && p.bias_hh.defined(), {gates_of(g.cell) * g.H});
+  backend::recurrent_backward(kept.x.get(op).device(), b);
+  return grads;
+}
+
+bool any_requires_grad(const std::vector<Tensor>& tensors) {
+  for (const Tensor& t : tensors)
+    if (t.defined() && t.requires_grad()) return true;
+  return false;
+}
+
+}  // namespace
+
+LayerParameters layer_parameters(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, std::int64_t layer,
+                                 std::int64_t direction) {
+  const std::size_t each = spec.bias ? 4 : 2;
+  const std::size_t at = static_cast<std::size_t>(layer * spec.directions() + direction) * each;
+  LayerParameters p;
+  p.weight_ih = parameters[at];
+  p.weight_hh = parameters[at + 1];
+  if (spec.bias) {
+    p.bias_ih = parameters[at + 2];
+    p.bias_hh = parameters[at + 3];
+  }
+  return p;
+}
+
+void check_parameters(const char* operation, const RecurrentSpec& spec, const std::vector<Tensor>& parameters) {
+  const std::vector<ParameterInfo> wanted = parameters_of(spec);
+  if (parameters.size() != wanted.size())
+    throw_argument(operation, "parameters", std::to_string(wanted.size()) + " tensors", std::to_string(parameters.size()));
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const Tensor& t = parameters[i];
+    if (!t.defined()) throw_argument(operation, wanted[i].name, "a tensor", "none");
+    if (t.shape() != wanted[i].shape) {
+      const Shape& s = t.shape();
+      const bool swapped = s.size() == 2 && Shape{s[1], s[0]} == wanted[i].shape;
+      throw_argument(operation, wanted[i].name, "shape " + to_string(wanted[i].shape), to_string(s),
+                     swapped ? "transposed?" : "");
+    }
+    if (!is_float(t.dtype())) throw_type(operation, wanted[i].name, "float32 or float64", name_of(t.dtype()));
+    if (t.dtype() != parameters[0].dtype())
+      throw_type(operation, wanted[i].name, name_of(parameters[0].dtype()), name_of(t.dtype()),
+                 "all parameters share one dtype");
+  }
+}
+
+backend::RecurrentWeights forward_weights(CellKind cell, const LayerParameters& p) {
+  const std::int64_t H = p.weight_hh.size(1);
+  backend::RecurrentWeights w;
+  w.input = packed(backend::RecurrentPack::input, cell, p.weight_ih, H);
+  w.recurrent = packed(backend::RecurrentPack::recurrent, cell, p.weight_hh, H);
+  w.recurrent_second = packed(backend::RecurrentPack::recurrent_second, cell, p.weight_hh, H);
+  w.bias_ih = raw_or_null(p.bias_ih);
+  w.bias_hh = raw_or_null(p.bias_hh);
+  return w;
+}
+
+void add_backward_weights(CellKind cell, const LayerParameters& p, bool want_dx, backend::RecurrentWeights& w) {
+  const std::int64_t H = p.weight_hh.size(1);
+  if (want_dx) w.input_back = packed(backend::RecurrentPack::input_back, cell, p.weight_ih, H);
+  w.recurrent_back = packed(backend::RecurrentPack::recurrent_back, cell, p.weight_hh, H);
+  w.recurrent_back_second = packed(backend::RecurrentPack::recurrent_back_second, cell, p.weight_hh, H);
+}
+
+LayerResult recurrent_layer(CellKind cell, const LayerParameters& p, const Tensor& x, const Tensor& h0, const Tensor& c0,
+                            const Tensor& lengths, const Tensor& reset_mask, bool reverse) {
+  std::vector<Tensor> inputs = {x, h0, c0, p.weight_ih, p.weight_hh, p.bias_ih, p.bias_hh};
+  const bool recorded = should_record(inputs);
+  backend::RecurrentForward f;
+  backend::RecurrentGeometry& g = f.geometry;
+  g.cell = cell;
+  g.dtype = x.dtype();
+  g.T = x.size(0);
+  g.N = x.size(1);
+  g.I = x.size(2);
+  g.H = p.weight_hh.size(1);
+  g.reverse = reverse;
+  g.masked = lengths.defined() || reset_mask.defined();
+  g.training = recorded;
+  LayerResult out;
+  out.y = Tensor::empty({g.T, g.N, g.H}, g.dtype);
+  out.h = Tensor::empty({g.N, g.H}, g.dtype);
+  if (states_of(cell) == 2) out.c = Tensor::empty({g.N, g.H}, g.dtype);
+  auto workspace = std::make_shared<Workspace>(x.device(), g);
+  f.weights = forward_weights(cell, p);
+  f.buffers = workspace->buffers;
+  f.x = x.raw();
+  f.h0 = raw_or_null(h0);
+  f.c0 = raw_or_null(c0);
+  f.lengths = lengths.defined() ? lengths.data<std::int64_t>() : nullptr;
+  f.reset = reset_mask.defined() ? reset_mask.data<std::uint8_t>() : nullptr;
+  f.y = out.y.mutable_raw();
+  f.h_n = out.h.mutable_raw();
+  f.c_n = mutable_or_null(out.c);
+  if (g.N > 0) backend::recurrent_forward(x.device(), f);
+  if (!recorded) return out;
+
+  Kept kept;
+  kept.geometry = g;
+  kept.workspace = std::move(workspace);
+  kept.x = Saved(x);
+  kept.y = Saved(out.y);
+  kept.h0 = Saved(h0);
+  kept.weight_ih = Saved(p.weight_ih);
+  kept.weight_hh = Saved(p.weight_hh);
+  kept.bias_ih = Saved(p.bias_ih);
+  kept.bias_hh = Saved(p.bias_hh);
+  kept.want_x = x.requires_grad();
+  kept.want_h0 = h0.defined() && h0.requires_grad();
+  kept.want_c0 = c0.defined() && c0.requires_grad();
+  kept.want_parameters = any_requires_grad({p.weight_ih, p.weight_hh, p.bias_ih, p.bias_hh});
+  std::vector<Tensor*> outputs = {&out.y, &out.h};
+  if (out.c.defined()) outputs.push_back(&out.c);
+  record(name_of(cell), std::move(inputs), std::move(outputs),
+         [kept = std::move(kept)](const std::vector<Tensor>& dout) { return backward(kept, dout); });
+  return out;
+}
+
+}  // namespace rnncore

@@ -1,0 +1,31 @@
+// One recurrent layer in one direction: its packed weights, and its evaluation as one node of the tape.
+// Internal to core/; shared by the stack (recurrent.cpp) and the stream (stream.cpp).
+#pragma once
+
+#include "backend/recurrent.h"
+#include "core/tensor_impl.h"
+#include "rnncore/recurrent.hpp"
+
+namespace rnncore {
+
+struct LayerParameters {
+  Tensor weight_ih, weight_hh, bias_ih, bias_hh;  // biases undefined when the spec has none
+};
+// The parameters of (layer, direction) out of the list that parameters_of(spec) describes.
+LayerParameters layer_parameters(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, std::int64_t layer,
+                                 std::int64_t direction);
+// Count, shapes, one float dtype for all.
+void check_parameters(const char* operation, const RecurrentSpec& spec, const std::vector<Tensor>& parameters);
+
+// The cached packed copies of the weights that forward (or backward) needs.
+backend::RecurrentWeights forward_weights(CellKind cell, const LayerParameters& p);
+void add_backward_weights(CellKind cell, const LayerParameters& p, bool want_dx, backend::RecurrentWeights& weights);
+
+struct LayerResult {
+  Tensor y, h, c;
+};
+// x (T, N, I); h0, c0 (N, H) or undefined. Arguments are checked by the caller.
+LayerResult recurrent_layer(CellKind cell, const LayerParameters& p, const Tensor& x, const Tensor& h0, const Tensor& c0,
+                            const Tensor& lengths, const Tensor& reset_mask, bool reverse);
+
+}  // namespace rnncore

@@ -1,0 +1,142 @@
+// Stream: the training step kernel, one step at a time, over buffers that were allocated at construction.
+#include <cstring>
+
+#include "core/recurrent_layer.h"
+
+namespace rnncore {
+
+struct Stream::Impl {
+  struct Layer {
+    backend::RecurrentForward call;
+    LayerParameters parameters;  // own copies: biases are read at each step
+    std::vector<Tensor> buffers;
+    Tensor h, c, h_next, c_next, y;
+    bool bias_ready = false;
+  };
+  RecurrentSpec spec;
+  std::int64_t batch = 0;
+  DType dtype = DType::float32;
+  std::vector<Layer> layers;
+
+  void add_layer(std::int64_t index, const std::vector<Tensor>& given) {
+    Layer layer;
+    layer.parameters = layer_parameters(spec, given, index, 0);
+    for (Tensor* t : {&layer.parameters.weight_ih, &layer.parameters.weight_hh, &layer.parameters.bias_ih,
+                      &layer.parameters.bias_hh})
+      if (t->defined()) *t = t->detach().clone();
+    const CellKind cell = spec.layers[static_cast<std::size_t>(index)].cell;
+    backend::RecurrentGeometry& g = layer.call.geometry;
+    g.cell = cell;
+    g.dtype = dtype;
+    g.T = 1;
+    g.N = batch;
+    g.I = spec.layer_input_size(index);
+    g.H = spec.layers[static_cast<std::size_t>(index)].hidden_size;
+    layer.call.threads = 1;
+    layer.call.weights = forward_weights(cell, layer.parameters);
+    const backend::RecurrentSizes s = backend::recurrent_sizes(Device::cpu, g);
+    const auto make = [&](std::int64_t size) -> void* {
+      if (size == 0) return nullptr;
+      layer.buffers.push_back(Tensor::empty({size}, dtype));
+      return layer.buffers.back().mutable_raw();
+    };
+    layer.call.buffers.gates = make(s.gates);
+    layer.call.buffers.c = make(s.c);
+    layer.call.buffers.states = make(s.states);
+    layer.call.buffers.p = make(s.p);
+    layer.call.buffers.bias = make(s.bias);
+    layer.h = Tensor::zeros({batch, g.H}, dtype);
+    layer.h_next = Tensor::zeros({batch, g.H}, dtype);
+    layer.y = Tensor::zeros({batch, g.H}, dtype);
+    layer.call.h0 = layer.h.raw();
+    layer.call.h_n = layer.h_next.mutable_raw();
+    layer.call.y = layer.y.mutable_raw();
+    if (states_of(cell) == 2) {
+      layer.c = Tensor::zeros({batch, g.H}, dtype);
+      layer.c_next = Tensor::zeros({batch, g.H}, dtype);
+      layer.call.c0 = layer.c.raw();
+      layer.call.c_n = layer.c_next.mutable_raw();
+    }
+    layers.push_back(std::move(layer));
+  }
+
+  void step(const void* in, void* out) noexcept {
+    const void* x = in;
+    for (Layer& layer : layers) {
+      backend::RecurrentForward& call = layer.call;
+      call.x = x;
+      backend::recurrent_forward(Device::cpu, call);
+      call.bias_ready = true;
+      // The state just made becomes the state entering the next step.
+      const std::size_t bytes = static_cast<std::size_t>(batch * call.geometry.H * size_of(dtype));
+      std::memcpy(const_cast<void*>(call.h0), call.h_n, bytes);
+      if (call.c_n) std::memcpy(const_cast<void*>(call.c0), call.c_n, bytes);
+      x = call.y;
+    }
+    std::memcpy(out, x, static_cast<std::size_t>(batch * spec.layers.back().hidden_size * size_of(dtype)));
+  }
+
+  void clear(std::int64_t first, std::int64_t count) noexcept {
+    for (Layer& layer : layers) {
+      const std::int64_t row = layer.call.geometry.H * size_of(dtype);
+      for (const void* state : {layer.call.h0, layer.call.c0})
+        if (state)
+          std::memset(static_cast<char*>(const_cast<void*>(state)) + first * row, 0, static_cast<std::size_t>(count * row));
+    }
+  }
+};
+
+Stream::Stream(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, std::int64_t batch)
+    : impl_(std::make_unique<Impl>()) {
+  check_parameters("Stream", spec, parameters);
+  if (spec.bidirectional)
+    throw_argument("Stream", "bidirectional", "false", "true", "a stream cannot see the steps that are still to come");
+  if (batch < 1) throw_argument("Stream", "batch", "at least 1", std::to_string(batch));
+  impl_->spec = spec;
+  impl_->batch = batch;
+  impl_->dtype = parameters[0].dtype();
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) impl_->add_layer(static_cast<std::int64_t>(i), parameters);
+}
+
+Stream::~Stream() = default;
+Stream::Stream(Stream&&) noexcept = default;
+Stream& Stream::operator=(Stream&&) noexcept = default;
+
+std::int64_t Stream::batch() const { return impl_->batch; }
+DType Stream::dtype() const { return impl_->dtype; }
+void Stream::step(const float* in, float* out) noexcept { impl_->step(in, out); }
+void Stream::step(const double* in, double* out) noexcept { impl_->step(in, out); }
+void Stream::reset() noexcept { impl_->clear(0, impl_->batch); }
+void Stream::reset(std::int64_t stream) noexcept {
+  if (stream >= 0 && stream < impl_->batch) impl_->clear(stream, 1);
+}
+
+RecurrentState Stream::state() const {
+  RecurrentState state;
+  for (const Impl::Layer& layer : impl_->layers) {
+    state.h.push_back(layer.h.clone());
+    if (layer.c.defined()) state.c.push_back(layer.c.clone());
+  }
+  return state;
+}
+
+void Stream::set_state(const RecurrentState& state) {
+  const auto check = [&](const std::vector<Tensor>& given, const char* name, bool wanted) {
+    if (given.size() != (wanted ? impl_->layers.size() : 0))
+      throw_argument("Stream::set_state", name, std::to_string(wanted ? impl_->layers.size() : 0) + " tensors",
+                     std::to_string(given.size()));
+    for (std::size_t i = 0; i < given.size(); ++i)
+      if (given[i].shape() != impl_->layers[i].h.shape() || given[i].dtype() != impl_->dtype)
+        throw_argument("Stream::set_state", std::string(name) + "[" + std::to_string(i) + "]",
+                       to_string(impl_->layers[i].h.shape()) + " " + name_of(impl_->dtype),
+                       to_string(given[i].shape()) + " " + name_of(given[i].dtype()));
+  };
+  check(state.h, "h", true);
+  check(state.c, "c", impl_->layers[0].c.defined());
+  for (std::size_t i = 0; i < impl_->layers.size(); ++i) {
+    impl_->layers[i].h.copy_(state.h[i]);
+    if (impl_->layers[i].c.defined()) impl_->layers[i].c.copy_(state.c[i]);
+  }
+}
+
+}  // namespace rnncore
