@@ -2,7 +2,7 @@
 #include "backend/cpu/targets.h"  // before any Highway header
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "simd_math_test.cpp"
+#define HWY_TARGET_INCLUDE "../../tests/cpp/simd_math_test.cpp"  // from cpp/src, an include folder
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
@@ -30,12 +30,11 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // n must be a multiple of the longest vector.
-#define RNNCORE_TEST_MAP(NAME)                               \
-  template <typename T>                                      \
-  void Map##NAME(const T* in, T* out, std::size_t n) {       \
-    const hn::ScalableTag<T> d;                              \
-    for (std::size_t i = 0; i < n; i += hn::Lanes(d))        \
-      hn::StoreU(NAME(d, hn::LoadU(d, in + i)), d, out + i); \
+#define RNNCORE_TEST_MAP(NAME)                                                                               \
+  template <typename T>                                                                                      \
+  void Map##NAME(const T* in, T* out, std::size_t n) {                                                       \
+    const hn::ScalableTag<T> d;                                                                              \
+    for (std::size_t i = 0; i < n; i += hn::Lanes(d)) hn::StoreU(NAME(d, hn::LoadU(d, in + i)), d, out + i); \
   }
 RNNCORE_TEST_MAP(Exp)
 RNNCORE_TEST_MAP(Log)
@@ -43,7 +42,7 @@ RNNCORE_TEST_MAP(Sigmoid)
 RNNCORE_TEST_MAP(Tanh)
 #undef RNNCORE_TEST_MAP
 
-const MathTable& table() {
+const MathTable& simd_math_test_table() {
   static const MathTable instance = {{MapExp<float>, MapLog<float>, MapSigmoid<float>, MapTanh<float>},
                                      {MapExp<double>, MapLog<double>, MapSigmoid<double>, MapTanh<double>}};
   return instance;
@@ -68,7 +67,7 @@ HWY_AFTER_NAMESPACE();
 
 namespace rnncore {
 namespace cpu {
-const MathTable& table_of(std::int64_t target) RNNCORE_TABLE_FOR_TARGET(MathTable, table)
+const MathTable& table_of(std::int64_t target) RNNCORE_TABLE_FOR_TARGET(MathTable, simd_math_test_table)
 }  // namespace cpu
 }  // namespace rnncore
 
@@ -76,7 +75,6 @@ namespace {
 
 using rnncore::cpu::MathTable;
 using rnncore::cpu::table_of;
-
 
 enum Function { kExp, kLog, kSigmoid, kTanh };
 
@@ -90,10 +88,14 @@ std::int64_t bit_of(const std::string& name) {
 
 long double truth(Function f, long double x) {
   switch (f) {
-    case kExp: return std::exp(x);
-    case kLog: return std::log(x);
-    case kSigmoid: return 1.0L / (1.0L + std::exp(-x));
-    default: return std::tanh(x);
+    case kExp:
+      return std::exp(x);
+    case kLog:
+      return std::log(x);
+    case kSigmoid:
+      return 1.0L / (1.0L + std::exp(-x));
+    default:
+      return std::tanh(x);
   }
 }
 
@@ -157,7 +159,8 @@ void expect_accurate(Function f, const std::vector<T>& x, double limit) {
       }
     }
     EXPECT_LE(worst, limit) << name << " function " << f << " at x = " << at;
-    if (std::getenv("RNNCORE_SHOW_ULP") != nullptr) std::printf("%s function %d: %.3f ulp at %g\n", name.c_str(), f, worst, static_cast<double>(at));
+    if (std::getenv("RNNCORE_SHOW_ULP") != nullptr)
+      std::printf("%s function %d: %.3f ulp at %g\n", name.c_str(), f, worst, static_cast<double>(at));
   }
 }
 
@@ -205,13 +208,15 @@ TYPED_TEST(SimdMath, SpecialValues) {
   using T = TypeParam;
   const T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
   const T max = std::numeric_limits<T>::max(), tiny = std::numeric_limits<T>::denorm_min();
-  std::vector<T> x = {inf, -inf, nan, -nan, T(0), -T(0), max, -max, T(1), T(-1), tiny, -tiny, T(1e30), T(-1e30), T(3), T(7)};
+  std::vector<T> x = {inf,  -inf,  nan,  -nan,  T(0),    -T(0),    max,  -max,
+                      T(1), T(-1), tiny, -tiny, T(1e30), T(-1e30), T(3), T(7)};
   std::vector<T> y(x.size());
   for (const auto& name : rnncore::supported_targets())
     for (const Function f : {kExp, kLog, kSigmoid, kTanh}) {
       function_of<T>(table_of(bit_of(name)), f)(x.data(), y.data(), x.size());
       for (std::size_t i = 0; i < x.size(); ++i)
-        EXPECT_LE(ulps<T>(y[i], truth(f, x[i])), kSigmoidTanhUlp) << name << " function " << f << " x = " << x[i] << " got " << y[i];
+        EXPECT_LE(ulps<T>(y[i], truth(f, x[i])), kSigmoidTanhUlp)
+            << name << " function " << f << " x = " << x[i] << " got " << y[i];
       if (f == kTanh) {
         EXPECT_TRUE(std::signbit(y[5])) << "tanh(-0) is -0";
       }

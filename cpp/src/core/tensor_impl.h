@@ -22,6 +22,11 @@ struct Node {
   std::vector<Shape> output_shapes;
   std::vector<DType> output_dtypes;
   std::function<std::vector<Tensor>(const std::vector<Tensor>& output_grads)> backward;  // empty once freed
+
+  Node() = default;
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+  ~Node();  // frees long chains without recursion
 };
 
 struct TensorImpl {

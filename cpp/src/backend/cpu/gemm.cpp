@@ -2,6 +2,8 @@
 // c, so the order of additions is the index order whatever the blocking, the number of threads or of rows.
 #include "backend/cpu/gemm.h"
 
+#include "backend/cpu/targets.h"
+
 #include <cstring>
 
 #include "backend/cpu/targets.h"
@@ -270,6 +272,8 @@ std::uint64_t pack_epoch(Device) { return cpu::target_epoch(); }
 void gemm(Device, const Gemm& g) {
   g.dtype == DType::float64 ? cpu::gemm_of<double>(g) : cpu::gemm_of<float>(g);
 }
+
+std::uint64_t pack_epoch(Device /*device*/) { return cpu::target_epoch(); }
 
 PackedPtr pack_matrix(Device, DType dtype, bool trans_b, std::int64_t N, std::int64_t K, const void* b,
                       std::int64_t ldb) {

@@ -1,6 +1,7 @@
 // Vectorised Exp, Log, Sigmoid and Tanh over Highway vectors of float and double. Distance from the true value on
-// every target (tests/cpp/simd_math_test.cpp sweeps them): exp and log at most 1.2 ulp, sigmoid and tanh 2.3 ulp. NaN gives NaN; infinities and overflow give the limits.
-// Results below the smallest normal number may be flushed to zero (kernels run with denormals off).
+// every target (tests/cpp/simd_math_test.cpp sweeps them): exp and log at most 1.2 ulp, sigmoid and tanh 2.3 ulp. NaN
+// gives NaN; infinities and overflow give the limits. Results below the smallest normal number may be flushed to zero
+// (kernels run with denormals off).
 //
 // Per-target header: included inside a kernel file after hwy/highway.h, once per target (Highway's toggled guard).
 // exp:  x = n ln2 + r, |r| <= ln2/2 (Cody & Waite 1980: ln2 in two parts), e^x = 2^n (1 + r + r^2 q(r)).
@@ -33,14 +34,14 @@ struct ExpConstants;
 template <>
 struct ExpConstants<float> {
   static constexpr int kMantissa = 23;
-  static constexpr float kMagic = 12582912.0f;        // 1.5 * 2^23: adding it rounds to an integer in the low bits
-  static constexpr float kMagicBias = 12583039.0f;    // kMagic + 127: those bits, shifted up, are the float 2^n
+  static constexpr float kMagic = 12582912.0f;      // 1.5 * 2^23: adding it rounds to an integer in the low bits
+  static constexpr float kMagicBias = 12583039.0f;  // kMagic + 127: those bits, shifted up, are the float 2^n
   static constexpr float kLog2e = 1.44269504088896341f;
   static constexpr float kLn2Hi = 0.693145751953125f;  // 15 bits: n * kLn2Hi is exact
   static constexpr float kLn2Lo = 1.42860682030941723e-6f;
-  static constexpr float kMin = -104.0f, kMax = 89.0f;         // exp is 0 and Inf beyond
+  static constexpr float kMin = -104.0f, kMax = 89.0f;           // exp is 0 and Inf beyond
   static constexpr float kScaleMin = -88.0f, kScaleMax = 88.0f;  // a single 2^n serves within
-  static constexpr float kTanhMin = -36.0f;                    // 1 - tanh is below half an ulp long before
+  static constexpr float kTanhMin = -36.0f;                      // 1 - tanh is below half an ulp long before
 };
 
 template <>
@@ -133,7 +134,8 @@ struct LogConstants<double> {
   static constexpr Int kBias = 1023, kExponentMask = 2047;
   static constexpr Int kMantissaMask = 0x000FFFFFFFFFFFFFll, kOne = 0x3FF0000000000000ll;
   static constexpr Int kSqrtHalfOffset = 0x3FF0000000000000ll - 0x3FE6A09E667F3BCDll;
-  static constexpr double kSmallestNormal = 2.2250738585072014e-308, kRescale = 18014398509481984.0, kRescaleLog2 = 54.0;
+  static constexpr double kSmallestNormal = 2.2250738585072014e-308, kRescale = 18014398509481984.0,
+                          kRescaleLog2 = 54.0;
 };
 
 // R(z) = (2 atanh(s) - 2 s) / (s z), z = s^2 <= (3 - 2 sqrt 2)^2.
@@ -161,7 +163,8 @@ HWY_INLINE V Exp(D d, V x) {
   using C = math::ExpConstants<hn::TFromD<D>>;
   V biased, n, r;
   math::Reduce(d, math::ClampKeepNaN(d, x, C::kMin, C::kMax), biased, n, r);
-  const V p = hn::Add(hn::MulAdd(hn::Mul(r, r), math::ExpPolynomial(d, r, hn::TFromD<D>()), r), hn::Set(d, hn::TFromD<D>(1)));
+  const V p =
+      hn::Add(hn::MulAdd(hn::Mul(r, r), math::ExpPolynomial(d, r, hn::TFromD<D>()), r), hn::Set(d, hn::TFromD<D>(1)));
   // 2^n in two factors, since n may lie outside the exponent range where the result does not.
   const V half_biased = hn::MulAdd(n, hn::Set(d, hn::TFromD<D>(0.5)), hn::Set(d, C::kMagicBias));
   const V half = hn::Sub(half_biased, hn::Set(d, C::kMagicBias));
@@ -212,7 +215,8 @@ HWY_INLINE V Log(D d, V x) {
   const auto magic = hn::BitCast(di, hn::Set(d, E::kMagic));
   V k = hn::Sub(hn::BitCast(d, hn::Add(exponent, magic)), hn::Set(d, E::kMagic + T(C::kBias)));
   k = hn::Sub(k, hn::IfThenElseZero(tiny, hn::Set(d, C::kRescaleLog2)));
-  const auto mantissa = hn::Add(hn::And(bits, hn::Set(di, C::kMantissaMask)), hn::Set(di, C::kOne - C::kSqrtHalfOffset));
+  const auto mantissa =
+      hn::Add(hn::And(bits, hn::Set(di, C::kMantissaMask)), hn::Set(di, C::kOne - C::kSqrtHalfOffset));
   const V f = hn::Sub(hn::BitCast(d, mantissa), hn::Set(d, T(1)));
 
   const V s = hn::Div(f, hn::Add(f, hn::Set(d, T(2))));

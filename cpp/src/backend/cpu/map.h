@@ -1,0 +1,76 @@
+// Loops of a function over vectors of contiguous arrays. Per-target header (Highway's toggled guard): included inside a
+// kernel file after hwy/highway.h. The last, partial vector goes through a small buffer, so no element outside the
+// arrays is touched and every element sees the same arithmetic.
+#if defined(RNNCORE_BACKEND_CPU_MAP_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef RNNCORE_BACKEND_CPU_MAP_H_
+#undef RNNCORE_BACKEND_CPU_MAP_H_
+#else
+#define RNNCORE_BACKEND_CPU_MAP_H_
+#endif
+
+#include <cstdint>
+#include <cstring>
+
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace rnncore {
+namespace cpu {
+namespace HWY_NAMESPACE {
+
+// The first `count` elements at p, the rest `other`.
+template <class D, typename T = hwy::HWY_NAMESPACE::TFromD<D>>
+HWY_INLINE hwy::HWY_NAMESPACE::Vec<D> LoadPart(D d, const T* p, std::int64_t count, T other = T(0)) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  HWY_ALIGN T buffer[HWY_MAX_BYTES / sizeof(T)];
+  hn::Store(hn::Set(d, other), d, buffer);
+  std::memcpy(buffer, p, static_cast<std::size_t>(count) * sizeof(T));
+  return hn::Load(d, buffer);
+}
+
+template <class D, typename T = hwy::HWY_NAMESPACE::TFromD<D>>
+HWY_INLINE void StorePart(D d, hwy::HWY_NAMESPACE::Vec<D> v, T* p, std::int64_t count) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  HWY_ALIGN T buffer[HWY_MAX_BYTES / sizeof(T)];
+  hn::Store(v, d, buffer);
+  std::memcpy(p, buffer, static_cast<std::size_t>(count) * sizeof(T));
+}
+
+// y[i] = f(x[i]); y may be x.
+template <class D, typename T, class F>
+HWY_INLINE void Map1(D d, std::int64_t n, const T* x, T* y, const F& f) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    const auto first = f(d, hn::LoadU(d, x + i));
+    const auto second = f(d, hn::LoadU(d, x + i + lanes));
+    hn::StoreU(first, d, y + i);
+    hn::StoreU(second, d, y + i + lanes);
+  }
+  for (; i + lanes <= n; i += lanes) hn::StoreU(f(d, hn::LoadU(d, x + i)), d, y + i);
+  if (i < n) StorePart(d, f(d, LoadPart(d, x + i, n - i)), y + i, n - i);
+}
+
+// y[i] = f(a[i], b[i]); y may be a or b.
+template <class D, typename T, class F>
+HWY_INLINE void Map2(D d, std::int64_t n, const T* a, const T* b, T* y, const F& f) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    const auto first = f(d, hn::LoadU(d, a + i), hn::LoadU(d, b + i));
+    const auto second = f(d, hn::LoadU(d, a + i + lanes), hn::LoadU(d, b + i + lanes));
+    hn::StoreU(first, d, y + i);
+    hn::StoreU(second, d, y + i + lanes);
+  }
+  for (; i + lanes <= n; i += lanes) hn::StoreU(f(d, hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, y + i);
+  if (i < n) StorePart(d, f(d, LoadPart(d, a + i, n - i), LoadPart(d, b + i, n - i)), y + i, n - i);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace cpu
+}  // namespace rnncore
+HWY_AFTER_NAMESPACE();
+
+#endif  // RNNCORE_BACKEND_CPU_MAP_H_

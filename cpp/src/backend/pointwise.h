@@ -1,0 +1,126 @@
+// The verbs beside products and recurrent layers: copies, element-wise, reductions, normalisation, losses, lookup,
+// dropout, updates. Same contract as backend.h: checked by the caller, raw row-major contiguous memory, no throw.
+// Sums run in a fixed order that does not depend on the number of threads.
+#pragma once
+
+#include <cstdint>
+
+#include "rnncore/tensor.hpp"
+
+namespace rnncore::backend {
+
+// Memory ------------------------------------------------------------------------------------------------------
+void zero(Device device, void* y, std::int64_t bytes);
+void copy(Device device, const void* x, void* y, std::int64_t bytes);
+void fill(Device device, DType dtype, std::int64_t n, double value, void* y);
+void convert(Device device, DType from, DType to, std::int64_t n, const void* x, void* y);
+// rows of `bytes` bytes each; strides in bytes
+void copy_rows(Device device, std::int64_t rows, std::int64_t bytes, const void* x, std::int64_t x_stride, void* y,
+               std::int64_t y_stride);
+// y (d0, d2, d1, d3) = x (d0, d1, d2, d3) with axes 1 and 2 exchanged
+void exchange(Device device, std::int64_t element_bytes, std::int64_t d0, std::int64_t d1, std::int64_t d2,
+              std::int64_t d3, const void* x, void* y);
+
+// Element-wise ------------------------------------------------------------------------------------------------
+// y = f(x), p the constant of scale (x p), shift (x + p) and pow (x^p); y may be x.
+enum class Unary : std::uint8_t { scale, shift, pow, exp, log, sqrt, abs, tanh, sigmoid, relu };
+void unary(Device device, Unary op, DType dtype, std::int64_t n, const void* x, void* y, double p);
+// True if the derivative is taken from y = f(x), false if from x.
+bool derivative_from_output(Unary op);
+// dx = dy f'(saved): saved is y or x as derivative_from_output says (unused for scale and shift).
+void unary_backward(Device device, Unary op, DType dtype, std::int64_t n, const void* dy, const void* saved, void* dx,
+                    double p);
+void axpy(Device device, DType dtype, std::int64_t n, double alpha, const void* x, void* y);  // y += alpha x
+
+enum class Binary : std::uint8_t { add, sub, mul, div };
+constexpr int kMaxAxes = 8;
+// y = a op b over `axes` axes (last fastest); an operand's stride is 0 where it is repeated. y is contiguous.
+struct Broadcast {
+  DType dtype = DType::float32;
+  int axes = 0;
+  std::int64_t size[kMaxAxes] = {}, a_stride[kMaxAxes] = {}, b_stride[kMaxAxes] = {};
+  const void* a = nullptr;
+  const void* b = nullptr;
+  void* y = nullptr;
+};
+void binary(Device device, Binary op, const Broadcast& shape);
+
+// Reductions --------------------------------------------------------------------------------------------------
+// y (outer, inner) = scale * sum over the middle axis of x (outer, n, inner)
+void sum_axis(Device device, DType dtype, std::int64_t outer, std::int64_t n, std::int64_t inner, double scale,
+              const void* x, void* y);
+// First index of the largest element of each row (NaN counts as largest).
+void argmax_rows(Device device, DType dtype, std::int64_t rows, std::int64_t cols, const void* x, std::int64_t* y);
+
+// Rows --------------------------------------------------------------------------------------------------------
+void softmax_rows(Device device, DType dtype, bool log, std::int64_t rows, std::int64_t cols, const void* x, void* y);
+void softmax_rows_backward(Device device, DType dtype, bool log, std::int64_t rows, std::int64_t cols, const void* dy,
+                           const void* y, void* dx);
+
+// y = (x - mean) / sqrt(var + eps) * weight + bias per row; weight and bias (cols) or null.
+struct LayerNorm {
+  DType dtype = DType::float32;
+  std::int64_t rows = 0, cols = 0;
+  double eps = 0.0;
+  const void *x = nullptr, *weight = nullptr, *bias = nullptr;
+  void* y = nullptr;
+  void* stats = nullptr;  // (rows, 2): mean and 1/sqrt(var + eps)
+};
+void layer_norm(Device device, const LayerNorm& norm);
+// dx, dweight, dbias: null where not wanted. Reads x, weight, stats of `norm`.
+void layer_norm_backward(Device device, const LayerNorm& norm, const void* dy, void* dx, void* dweight, void* dbias);
+
+// Losses ------------------------------------------------------------------------------------------------------
+// Per row r: loss = (1-e) * -log_p[target] + e * mean(-log_p), 0 where target == ignore_index. Targets were checked.
+struct CrossEntropy {
+  DType dtype = DType::float32;
+  std::int64_t rows = 0, cols = 0;
+  std::int64_t ignore_index = -100;
+  double label_smoothing = 0.0;
+  bool log_probs = false;  // x holds log-probabilities (nll_loss), else logits (log-softmax fused)
+  const void* x = nullptr;
+  const std::int64_t* targets = nullptr;
+  double* losses = nullptr;    // (rows)
+  double* log_sums = nullptr;  // (rows): log sum exp of the logits; unused for log_probs
+};
+void cross_entropy(Device device, const CrossEntropy& loss);
+// dx = scale * d(row loss)/dx, times row_scale[r] where given (null: 1). dx may be x. Reads log_sums.
+void cross_entropy_backward(Device device, const CrossEntropy& loss, double scale, const void* row_scale, void* dx);
+
+// Lookup ------------------------------------------------------------------------------------------------------
+void gather_rows(Device device, DType dtype, std::int64_t count, std::int64_t cols, const void* table,
+                 const std::int64_t* ids, void* y);
+// table[ids[i]] += x[i] in order of i; rows with id == skip are left out
+void scatter_add_rows(Device device, DType dtype, std::int64_t table_rows, std::int64_t count, std::int64_t cols,
+                      const void* x, const std::int64_t* ids, std::int64_t skip, void* table);
+
+// Randomness --------------------------------------------------------------------------------------------------
+// y[i] = x[i] / (1 - p) where word i of the stream (seed, call) keeps it, else 0.
+void dropout(Device device, DType dtype, std::int64_t n, double p, std::uint64_t seed, std::uint64_t call,
+             const void* x, void* y);
+
+// Updates -----------------------------------------------------------------------------------------------------
+// Sum of squares of g (after clamping to +-clip_value if > 0), in double over fixed blocks combined in order.
+double sum_of_squares(Device device, DType dtype, std::int64_t n, const void* g, double clip_value);
+void clamp(Device device, DType dtype, std::int64_t n, double limit, void* y);  // y into [-limit, limit]
+
+enum class Update : std::uint8_t { sgd, adam, rmsprop, asgd };
+// One parameter. g' = clamp(g, +-clip_value) * grad_scale [+ weight_decay * w]; the equations are those of torch.optim.
+struct UpdateStep {
+  Update kind = Update::sgd;
+  DType dtype = DType::float32;
+  std::int64_t n = 0;
+  void* w = nullptr;
+  const void* g = nullptr;
+  void* slot[3] = {};  // sgd: momentum; adam: m, v; rmsprop: v, mean (centered), momentum; asgd: ax
+  double grad_scale = 1.0, clip_value = 0.0, weight_decay = 0.0, lr = 0.0;
+  double decay = 1.0;  // w is multiplied by this first (adamw: 1 - lr * weight_decay; asgd: 1 - lambd * eta)
+  double momentum = 0.0, dampening = 0.0;
+  bool nesterov = false, first = false;  // first: the momentum buffer becomes g'
+  double beta1 = 0.0, beta2 = 0.0, eps = 0.0;
+  double step_size = 0.0, bias2_sqrt = 1.0;  // adam: lr / (1 - beta1^t), sqrt(1 - beta2^t)
+  double alpha = 0.0;                        // rmsprop: smoothing; asgd: weight of w in the average
+};
+void update(Device device, const UpdateStep& step);
+
+}  // namespace rnncore::backend
