@@ -35,9 +35,7 @@ target_link_libraries(rnncore_objects PUBLIC OpenMP::OpenMP_CXX)
 add_library(rnncore $<TARGET_OBJECTS:rnncore_objects>)
 add_library(rnncore::rnncore ALIAS rnncore)
 target_compile_features(rnncore PUBLIC cxx_std_17)
-target_include_directories(rnncore PUBLIC
-  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/cpp/include>
-  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_include_directories(rnncore PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/cpp/include>)
 target_link_libraries(rnncore PRIVATE OpenMP::OpenMP_CXX)
 target_link_options(rnncore PRIVATE ${RNNCORE_SANITIZE_FLAGS})
 if(NOT SKBUILD)  # a wheel holds no symbolic links, so the library inside it has one plain name
