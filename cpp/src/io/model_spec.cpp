@@ -1,0 +1,150 @@
+// What a ModelSpec must satisfy, the parameters it has, and its JSON:
+//   {"version": 1, "model": {"kind": "language_model", "vocab_size": 65, "embedding_size": 128, "tie_weights": false,
+//    "dropout": 0.0, "recurrent": {"input_size": 128, "layers": [{"cell": "lstm", "hidden_size": 128}], "bias": true,
+//    "bidirectional": false, "dropout": 0.0}}}
+#include "io/model_spec.h"
+
+#include "rnncore/error.hpp"
+
+namespace rnncore {
+namespace {
+
+// Far beyond any use, and small enough that no product of two sizes and a gate count overflows.
+constexpr std::int64_t kLargestSize = std::int64_t{1} << 28;
+constexpr std::size_t kMostLayers = 1024;
+
+void check_size(const char* argument, std::int64_t size) {
+  if (size < 1 || size > kLargestSize)
+    throw_argument("ModelSpec", argument, "1 to " + std::to_string(kLargestSize), std::to_string(size));
+}
+
+void check_dropout(const char* argument, double dropout) {
+  if (!(dropout >= 0.0 && dropout < 1.0))
+    throw_argument("ModelSpec", argument, "a probability in [0, 1)", std::to_string(dropout));
+}
+
+}  // namespace
+
+void check(const ModelSpec& spec) {
+  if (spec.kind != "language_model") throw_argument("ModelSpec", "kind", "'language_model'", io::shown(spec.kind));
+  check_size("vocab_size", spec.vocab_size);
+  check_size("embedding_size", spec.embedding_size);
+  check_dropout("dropout", spec.dropout);
+  const RecurrentSpec& stack = spec.recurrent;
+  if (stack.layers.empty() || stack.layers.size() > kMostLayers)
+    throw_argument("ModelSpec", "recurrent.layers", "1 to " + std::to_string(kMostLayers) + " layers",
+                   std::to_string(stack.layers.size()));
+  for (const LayerSpec& layer : stack.layers) check_size("recurrent.layers.hidden_size", layer.hidden_size);
+  if (stack.input_size != spec.embedding_size)
+    throw_argument("ModelSpec", "recurrent.input_size", "embedding_size = " + std::to_string(spec.embedding_size),
+                   std::to_string(stack.input_size));
+  if (stack.bidirectional)
+    throw_argument("ModelSpec", "recurrent.bidirectional", "false for a language model", "true",
+                   "a reverse layer would see the token that is to be predicted");
+  check_dropout("recurrent.dropout", stack.dropout);
+  check(stack);
+  if (spec.tie_weights && stack.output_size() != spec.embedding_size)
+    throw_argument("ModelSpec", "tie_weights",
+                   "a last layer as wide as the embedding, " + std::to_string(spec.embedding_size),
+                   std::to_string(stack.output_size()));
+}
+
+std::vector<ParameterInfo> parameters_of(const ModelSpec& spec) {
+  const std::int64_t width = spec.recurrent.output_size();
+  std::vector<ParameterInfo> parameters{{"embedding.weight", {spec.vocab_size, spec.embedding_size}, width}};
+  for (ParameterInfo& info : parameters_of(spec.recurrent)) {
+    info.name = "rnn." + info.name;
+    parameters.push_back(std::move(info));
+  }
+  if (!spec.tie_weights) parameters.push_back({"head.weight", {spec.vocab_size, width}, width});
+  parameters.push_back({"head.bias", {spec.vocab_size}, width});
+  return parameters;
+}
+
+std::string to_json(const ModelSpec& spec) {
+  check(spec);
+  return io::dump_json({{"version", io::kModelVersion}, {"model", io::spec_to_json(spec)}});
+}
+
+ModelSpec model_spec_from_json(const std::string& json) {
+  try {
+    const io::Json value = io::parse_json(json);
+    io::ObjectReader reader(value, "");
+    io::read_version(reader);
+    ModelSpec spec = io::spec_from_json(reader.field("model"));
+    reader.finish();
+    return spec;
+  } catch (const io::JsonError& e) {
+    throw ArgumentError(std::string("[model_spec_from_json] json: ") + e.what());
+  }
+}
+
+namespace io {
+namespace {
+
+Json recurrent_to_json(const RecurrentSpec& spec) {
+  Json layers = Json::array();
+  for (const LayerSpec& layer : spec.layers)
+    layers.push_back({{"cell", name_of(layer.cell)}, {"hidden_size", layer.hidden_size}});
+  return {{"input_size", spec.input_size},
+          {"layers", std::move(layers)},
+          {"bias", spec.bias},
+          {"bidirectional", spec.bidirectional},
+          {"dropout", spec.dropout}};
+}
+
+RecurrentSpec recurrent_from_json(const Json& value, const std::string& where) {
+  ObjectReader reader(value, where);
+  RecurrentSpec spec;
+  spec.input_size = reader.integer("input_size");
+  const Json& layers = reader.array("layers");
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    ObjectReader layer(layers[i], reader.path_to("layers") + "[" + std::to_string(i) + "]");
+    spec.layers.push_back({cell_from_name(layer.string("cell")), layer.integer("hidden_size")});
+    layer.finish();
+  }
+  spec.bias = reader.boolean("bias");
+  spec.bidirectional = reader.boolean("bidirectional");
+  spec.dropout = reader.number("dropout");
+  reader.finish();
+  return spec;
+}
+
+}  // namespace
+
+Json spec_to_json(const ModelSpec& spec) {
+  return {{"kind", spec.kind},
+          {"vocab_size", spec.vocab_size},
+          {"embedding_size", spec.embedding_size},
+          {"tie_weights", spec.tie_weights},
+          {"dropout", spec.dropout},
+          {"recurrent", recurrent_to_json(spec.recurrent)}};
+}
+
+ModelSpec spec_from_json(const Json& value) {
+  try {
+    ObjectReader reader(value, "model");
+    ModelSpec spec;
+    spec.kind = reader.string("kind");
+    spec.vocab_size = reader.integer("vocab_size");
+    spec.embedding_size = reader.integer("embedding_size");
+    spec.tie_weights = reader.boolean("tie_weights");
+    spec.dropout = reader.number("dropout");
+    spec.recurrent = recurrent_from_json(reader.field("recurrent"), reader.path_to("recurrent"));
+    reader.finish();
+    check(spec);
+    return spec;
+  } catch (const ArgumentError& e) {
+    throw JsonError(e.what());
+  }
+}
+
+void read_version(ObjectReader& reader) {
+  const std::int64_t version = reader.integer("version");
+  if (version != kModelVersion)
+    throw JsonError("version: expected " + std::to_string(kModelVersion) + ", got " + std::to_string(version) +
+                    (version > kModelVersion ? "; written by a newer rnncore" : ""));
+}
+
+}  // namespace io
+}  // namespace rnncore

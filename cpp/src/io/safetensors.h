@@ -1,0 +1,13 @@
+// The public load_tensors and save_tensors under another operation's name, for messages that say what the caller did.
+#pragma once
+
+#include <string>
+
+#include "rnncore/safetensors.hpp"
+
+namespace rnncore::io {
+
+TensorFile load_tensors(const std::string& operation, const std::string& path);
+void save_tensors(const std::string& operation, const std::string& path, const TensorFile& file);
+
+}  // namespace rnncore::io
