@@ -76,7 +76,8 @@ FileSource::FileSource(std::string operation, std::string path)
     if (descriptor_ >= 0) ::close(descriptor_);
     throw IoError(error_message(operation_, path_, "a readable file", got, hint));
   };
-  if (path_.find('\0') != std::string::npos) fail("a path with a NUL byte", {});
+  if (path_.find('\0') != std::string::npos)
+    throw IoError(error_message(operation_, "path", "a file name", "one with a NUL byte"));
   descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe must not block here
   if (descriptor_ < 0) fail(system_text(errno), hint_for_reading(errno));
   struct stat status{};
@@ -96,8 +97,9 @@ void FileSource::read(std::uint64_t offset, void* out, std::size_t size) const {
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) {
       const std::string reason = got < 0 ? system_text(errno) : std::string("the end of the file");
-      throw IoError(error_message(operation_, path_, std::to_string(size) + " bytes at offset " + std::to_string(offset),
-                                  reason, got < 0 ? "" : "the file was cut short while it was read"));
+      throw IoError(error_message(operation_, path_,
+                                  std::to_string(size) + " bytes at offset " + std::to_string(offset), reason,
+                                  got < 0 ? "" : "the file was cut short while it was read"));
     }
     to += got;
     offset += static_cast<std::uint64_t>(got);
@@ -109,7 +111,8 @@ AtomicFile::AtomicFile(std::string operation, std::string path)
     : operation_(std::move(operation)), path_(std::move(path)), folder_(folder_of(path_)) {
   static std::atomic<unsigned> counter{0};  // two threads of one process may save at once
   if (path_.empty() || path_.find('\0') != std::string::npos)
-    throw IoError(error_message(operation_, "path", "a file name", path_.empty() ? "an empty one" : "one with a NUL byte"));
+    throw IoError(
+        error_message(operation_, "path", "a file name", path_.empty() ? "an empty one" : "one with a NUL byte"));
   struct stat status{};
   const bool exists = ::stat(path_.c_str(), &status) == 0;
   if ((exists && !S_ISREG(status.st_mode)) || path_.back() == '/')

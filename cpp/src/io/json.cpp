@@ -25,6 +25,8 @@ std::string printable(std::string_view text, std::size_t limit) {
 }  // namespace
 
 Json parse_json(std::string_view text) {
+  if (text.find('\0') != std::string_view::npos)  // the library takes it for the end
+    throw JsonError("not valid JSON: a NUL byte");
   std::vector<std::unordered_set<std::string>> keys;  // of the objects that are open
   const Json::parser_callback_t watch = [&keys](int depth, Json::parse_event_t event, Json& parsed) {
     using Event = Json::parse_event_t;
@@ -41,7 +43,8 @@ Json parse_json(std::string_view text) {
   } catch (const Json::exception& e) {
     const std::string what = e.what();  // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
     const std::size_t bracket = what.find("] ");
-    throw JsonError("not valid JSON: " + printable(bracket == std::string::npos ? what : what.substr(bracket + 2), 300));
+    throw JsonError("not valid JSON: " +
+                    printable(bracket == std::string::npos ? what : what.substr(bracket + 2), 300));
   }
 }
 

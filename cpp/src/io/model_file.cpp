@@ -44,7 +44,8 @@ std::vector<std::string> problems_of(const ModelSpec& spec, const NamedTensors& 
     }
     const Tensor& tensor = it->second;
     if (tensor.shape() != info.shape)
-      problems.push_back(info.name + ": expected shape " + to_string(info.shape) + ", got " + to_string(tensor.shape()));
+      problems.push_back(info.name + ": expected shape " + to_string(info.shape) + ", got " +
+                         to_string(tensor.shape()));
     if (tensor.dtype() != dtype)
       problems.push_back(info.name + ": expected dtype " + name_of(dtype) + ", got " + name_of(tensor.dtype()));
     found.erase(it);

@@ -106,7 +106,8 @@ Entry read_entry(const std::string& name, const Json& value, std::uint64_t data_
   if (entry.begin > entry.end || entry.end > data_size)
     throw JsonError(where + ".data_offsets: expected begin <= end <= " + std::to_string(data_size) + ", got [" +
                     std::to_string(entry.begin) + ", " + std::to_string(entry.end) + "]; truncated?");
-  const auto bytes = static_cast<std::uint64_t>(numel_of(entry.shape)) * static_cast<std::uint64_t>(size_of(entry.dtype));
+  const auto bytes =
+      static_cast<std::uint64_t>(numel_of(entry.shape)) * static_cast<std::uint64_t>(size_of(entry.dtype));
   if (entry.end - entry.begin != bytes)
     throw JsonError(where + ": expected " + std::to_string(bytes) + " bytes for " + dtype + " " +
                     to_string(entry.shape) + ", got " + std::to_string(entry.end - entry.begin));
@@ -125,7 +126,8 @@ std::vector<Entry> read_entries(const Json& header, std::uint64_t data_size) {
   for (const Entry& entry : entries) {
     if (entry.begin != reached)
       throw JsonError("tensor " + shown(entry.name) + ": expected its data at offset " + std::to_string(reached) +
-                      ", got " + std::to_string(entry.begin) + (entry.begin < reached ? "; tensors overlap" : "; a gap"));
+                      ", got " + std::to_string(entry.begin) +
+                      (entry.begin < reached ? "; tensors overlap" : "; a gap"));
     reached = entry.end;
   }
   if (reached != data_size)
@@ -224,7 +226,8 @@ void save_tensors(const std::string& operation, const std::string& path, const T
   const std::vector<std::size_t> order = data_order(file);
   const std::string header = header_of(operation, file, order);
   std::array<unsigned char, kPrefix> prefix{};
-  for (std::size_t i = 0; i < kPrefix; ++i) prefix[i] = static_cast<unsigned char>(std::uint64_t{header.size()} >> (8 * i));
+  for (std::size_t i = 0; i < kPrefix; ++i)
+    prefix[i] = static_cast<unsigned char>(std::uint64_t{header.size()} >> (8 * i));
   AtomicFile out(operation, path);
   out.write(prefix.data(), prefix.size());
   out.write(header.data(), header.size());
