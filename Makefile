@@ -7,6 +7,7 @@ BUILD := build/make
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 # CMake and pip take these from the environment; a virtual environment of the caller's has no say here.
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
@@ -37,7 +38,8 @@ test-consumer: $(VENV)/.installed-test  ## a separate CMake project against the 
 	tests/consumer/run $(BUILD) $(VENV)/bin/python
 
 bench: $(VENV)/.installed-plot  ## native benchmarks, and rnncore beside PyTorch where torch is installed
-	bench/run $(VENV)/bin/python
+	PYTHON=$(PYTHON) scripts/install-system-packages --bench
+	bench/run $(VENV)/bin/python $(BENCH_ARGS)
 
 lint: $(VENV)/.installed-dev  ## formatting and static checks
 	scripts/lint $(VENV)/bin

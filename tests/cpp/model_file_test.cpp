@@ -1,0 +1,196 @@
+// Model files and the JSON of ModelSpec: exact round trips, strict reading, all problems in one error.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <functional>
+
+#include "rnncore/model.hpp"
+#include "rnncore/safetensors.hpp"
+
+namespace rnncore {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ModelFileTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "rnncore-model-XXXXXX").string();
+    folder_ = ::mkdtemp(pattern.data());
+    path_ = (folder_ / "model.safetensors").string();
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  static ModelSpec small_spec() {
+    ModelSpec spec;
+    spec.vocab_size = 5;
+    spec.embedding_size = 3;
+    spec.recurrent.input_size = 3;
+    spec.recurrent.layers = {{CellKind::lstm, 4}, {CellKind::lstm, 3}};
+    spec.recurrent.dropout = 0.1;
+    spec.dropout = 0.25;
+    return spec;
+  }
+
+  static ModelFile small_model(const ModelSpec& spec, DType dtype = DType::float32) {
+    ModelFile file{spec, {}, R"({"level":"char","tokens":["a","b","c","d","\u00e9"]})", "null"};
+    double value = 0.5;
+    for (const ParameterInfo& info : parameters_of(spec))
+      file.parameters.emplace_back(info.name, Tensor::full(info.shape, value += 0.125, dtype));
+    return file;
+  }
+
+  // Saves a good model with its tensors and metadata changed, and returns the error of loading it.
+  std::string error_after(const std::function<void(TensorFile&)>& change) {
+    save_model(path_, small_model(small_spec()));
+    TensorFile file = load_tensors(path_);
+    change(file);
+    save_tensors(path_, file);
+    try {
+      load_model(path_);
+    } catch (const IoError& e) {
+      return e.what();
+    }
+    ADD_FAILURE() << "loaded";
+    return {};
+  }
+
+  // The same for a change of the text of the metadata.
+  std::string error_after_replacing(const std::string& from, const std::string& to) {
+    return error_after([&](TensorFile& file) {
+      std::string& text = file.metadata.at("rnncore");
+      const std::size_t at = text.find(from);
+      ASSERT_NE(at, std::string::npos) << text;
+      text.replace(at, from.size(), to);
+    });
+  }
+
+  fs::path folder_;
+  std::string path_;
+};
+
+#define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
+TEST_F(ModelFileTest, RoundTrip) {
+  for (const bool tied : {false, true}) {
+    for (const DType dtype : {DType::float32, DType::float64}) {
+      ModelSpec spec = small_spec();
+      spec.tie_weights = tied;
+      const ModelFile saved = small_model(spec, dtype);
+      save_model(path_, saved);
+      const ModelFile loaded = load_model(path_);
+      EXPECT_EQ(to_json(loaded.spec), to_json(spec));
+      EXPECT_EQ(loaded.vocabulary_json, "{\"level\":\"char\",\"tokens\":[\"a\",\"b\",\"c\",\"d\",\"\xc3\xa9\"]}");
+      EXPECT_EQ(loaded.training_json, "null");
+      ASSERT_EQ(loaded.parameters.size(), saved.parameters.size());
+      for (std::size_t i = 0; i < saved.parameters.size(); ++i) {
+        const Tensor &got = loaded.parameters[i].second, &want = saved.parameters[i].second;
+        EXPECT_EQ(loaded.parameters[i].first, saved.parameters[i].first);
+        ASSERT_EQ(got.shape(), want.shape());
+        ASSERT_EQ(got.dtype(), dtype);
+        EXPECT_EQ(std::memcmp(got.raw(), want.raw(), static_cast<std::size_t>(got.numel() * size_of(dtype))), 0);
+      }
+    }
+  }
+}
+
+TEST_F(ModelFileTest, ParameterNamesArePyTorchs) {
+  ModelSpec spec = small_spec();
+  std::string names;
+  for (const ParameterInfo& info : parameters_of(spec)) names += info.name + to_string(info.shape) + " ";
+  EXPECT_EQ(names,
+            "embedding.weight(5, 3) rnn.weight_ih_l0(16, 3) rnn.weight_hh_l0(16, 4) rnn.bias_ih_l0(16,) "
+            "rnn.bias_hh_l0(16,) rnn.weight_ih_l1(12, 4) rnn.weight_hh_l1(12, 3) rnn.bias_ih_l1(12,) "
+            "rnn.bias_hh_l1(12,) head.weight(5, 3) head.bias(5,) ");
+}
+
+TEST_F(ModelFileTest, SpecificationRoundTripsThroughJson) {
+  for (const CellKind cell : {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::rnn_sigmoid, CellKind::lstm,
+                              CellKind::gru, CellKind::gru_reset_before}) {
+    ModelSpec spec = small_spec();
+    for (LayerSpec& layer : spec.recurrent.layers) layer.cell = cell;
+    spec.recurrent.bias = false;
+    spec.dropout = 0.1;  // no exact binary fraction: the text must still give the same double
+    const ModelSpec back = model_spec_from_json(to_json(spec));
+    EXPECT_EQ(to_json(back), to_json(spec));
+    EXPECT_EQ(back.recurrent.layers.at(1).cell, cell);
+    EXPECT_EQ(back.dropout, 0.1);
+    EXPECT_FALSE(back.recurrent.bias);
+  }
+}
+
+TEST_F(ModelFileTest, EveryTensorProblemStandsInOneError) {
+  const std::string error = error_after([](TensorFile& file) {
+    std::vector<std::pair<std::string, Tensor>> kept;
+    for (auto& [name, tensor] : file.tensors) {
+      if (name == "head.bias") continue;
+      if (name == "rnn.weight_hh_l0") tensor = Tensor::zeros({4, 16});
+      if (name == "rnn.bias_ih_l1") tensor = Tensor::zeros({12}, DType::float64);
+      kept.emplace_back(name, tensor);
+    }
+    kept.emplace_back("extra", Tensor::zeros({1}));
+    file.tensors = kept;
+  });
+  EXPECT_CONTAINS(error, "[load_model] " + path_ + ": ");
+  EXPECT_CONTAINS(error, "got 4 problems: ");
+  EXPECT_CONTAINS(error, "rnn.weight_hh_l0: expected shape (16, 4), got (4, 16)");
+  EXPECT_CONTAINS(error, "rnn.bias_ih_l1: expected dtype float32, got float64");
+  EXPECT_CONTAINS(error, "head.bias: missing");
+  EXPECT_CONTAINS(error, "'extra': unused");
+}
+
+TEST_F(ModelFileTest, SpecificationIsReadStrictly) {
+  struct Case {
+    const char *from, *to, *expected;
+  };
+  const Case cases[] = {
+      {R"("version":1)", R"("version":2)", "version: expected 1, got 2; written by a newer rnncore"},
+      {R"("version":1)", R"("version":"1")", "version: expected an integer, got '1'"},
+      {R"(,"version":1)", "", "version: missing"},
+      {R"("version":1)", R"("version":1,"more":0)", "unknown key 'more'"},
+      {R"("version":1)", R"("version":1,"version":1)", "'version' stands twice"},
+      {R"("kind":"language_model")", R"("kind":"oracle")", "kind: expected 'language_model', got 'oracle'"},
+      {R"("vocab_size":5)", R"("vocab_size":6)",
+       "vocabulary.tokens: expected an array of vocab_size = 6 entries, got 5"},
+      {R"("vocab_size":5)", R"("vocab_size":4611686018427387904)", "vocab_size: expected 1 to"},
+      {R"("hidden_size":4)", R"("hidden_size":4e0)", "layers[0].hidden_size: expected an integer, got 4.0"},
+      {R"("hidden_size":4)", R"("hidden_size":-4)", "hidden_size: expected 1 to"},
+      {R"("hidden_size":4)", R"("hidden_size":4,"x":1)", "layers[0]: unknown key 'x'"},
+      {R"("cell":"lstm")", R"("cell":"lsmt")", "lsmt"},
+      {R"("bias":true)", R"("bias":1)", "model.recurrent.bias: expected true or false, got 1"},
+      {R"("bidirectional":false)", R"("bidirectional":true)", "would see the token"},
+      {R"("input_size":3)", R"("input_size":4)", "recurrent.input_size: expected embedding_size = 3, got 4"},
+      {R"("dropout":0.25)", R"("dropout":1.0)", "dropout: expected a probability in [0, 1)"},
+      {R"("tie_weights":false)", R"("tie_weights":true)", "'head.weight': unused"},
+      {R"("training":null)", R"("training":[])", "training: expected null or an object, got an array"},
+      {R"("training":null,)", "", "training: missing"},
+      {R"("training":null)", R"("training":nul)", "not valid JSON"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.to);
+    EXPECT_CONTAINS(error_after_replacing(c.from, c.to), c.expected);
+  }
+}
+
+TEST_F(ModelFileTest, OtherSafetensorsFilesAreRefusedByName) {
+  EXPECT_CONTAINS(error_after([](TensorFile& file) { file.metadata = {{"format", "pt"}}; }), "but no rnncore model");
+}
+
+TEST_F(ModelFileTest, SavingChecksFirst) {
+  ModelFile file = small_model(small_spec());
+  file.parameters.pop_back();
+  EXPECT_THROW(save_model(path_, file), ArgumentError);
+  file = small_model(small_spec());
+  file.vocabulary_json = "{";
+  EXPECT_THROW(save_model(path_, file), ArgumentError);
+  file = small_model(small_spec());
+  file.spec.recurrent.layers.clear();
+  EXPECT_THROW(save_model(path_, file), ArgumentError);
+  EXPECT_FALSE(fs::exists(path_));
+  EXPECT_THROW(model_spec_from_json("[]"), ArgumentError);
+}
+
+}  // namespace
+}  // namespace rnncore
