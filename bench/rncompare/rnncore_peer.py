@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from rnncore.models import LanguageModel
+from rnncore.models.language_model import State
 
 import rnncore
 from rncompare.cases import Case
 from rncompare.worker import Peer, Run
-from rnncore import nn
+from rnncore import nn, optim
 
 LAYERS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn-tanh": nn.RNN}
 
@@ -41,6 +43,7 @@ class RnncorePeer(Peer):
                     layer(x)
 
             return infer
+
         dy = rnncore.Tensor(random.standard_normal((case.T, case.N, case.H), np.float32))
 
         def train() -> None:
@@ -49,3 +52,27 @@ class RnncorePeer(Peer):
             output.backward(dy)
 
         return train
+
+    def _model(self, case: Case, random: np.random.Generator) -> Run:
+        model = LanguageModel(
+            case.V,
+            hidden_size=case.H,
+            num_layers=case.L,
+            cell=case.cell,
+            generator=rnncore.Generator(case.seed),
+        )
+        ids = rnncore.Tensor(random.integers(case.V, size=(case.T, case.N)))
+        targets = rnncore.Tensor(random.integers(case.V, size=(case.T, case.N)))
+        make, rate = (optim.Adam, 1e-4) if case.optimizer == "adam" else (optim.SGD, 0.1)
+        optimizer = make(model.parameters(), lr=rate)
+        state: State | None = None
+
+        def step() -> None:
+            nonlocal state
+            optimizer.zero_grad()
+            loss, state = model.loss(ids, targets, state)
+            state = model.detach(state)
+            loss.backward()
+            optimizer.step(clip_norm=case.clip)
+
+        return step
