@@ -1,0 +1,89 @@
+"""Every example and every benchmark script runs, with --quick, as a user would start it, and does what it promises."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="torch is not installed")
+
+
+def run(script: Path, *arguments: str, timeout: float = 120) -> str:
+    """Standard output of a script that must succeed; one thread, since tests run side by side."""
+    environment = dict(os.environ, RNNCORE_NUM_THREADS="1", OMP_NUM_THREADS="1", PYTHONIOENCODING="utf-8")
+    command = [sys.executable, str(script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, env=environment)
+    assert done.returncode == 0, f"{script.name} {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_every_example_is_tested_here() -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    for script in EXAMPLES.glob("*.py"):
+        assert f'"{script.name}"' in source, f"no test runs examples/{script.name}"
+        assert "--quick" in script.read_text(encoding="utf-8")
+
+
+def test_hello_spells_hello() -> None:
+    output = run(EXAMPLES / "hello.py", "--quick")
+    assert "from 'h': hello" in output
+    losses = [float(number) for number in re.findall(r"loss ([\d.]+)", output)]
+    assert losses[-1] < 0.1 < losses[0]
+
+
+def test_language_model_learns_and_writes() -> None:
+    output = run(EXAMPLES / "language_model.py", "--quick")
+    nats = float(re.search(r"validation ([\d.]+) nats", output).group(1))  # type: ignore[union-attr]
+    assert nats < math.log(65)  # better than choosing among the letters blindly
+    assert "First" in output
+
+
+def test_character_rnn_learns_names() -> None:
+    output = run(EXAMPLES / "char_rnn_classification.py", "--quick")
+    assert float(re.search(r": ([\d.]+)%", output).group(1)) > 15  # type: ignore[union-attr]  # by chance: 5.6
+
+
+@needs_torch
+def test_character_rnn_runs_on_pytorch_with_only_the_imports_changed(tmp_path: Path) -> None:
+    source = (EXAMPLES / "char_rnn_classification.py").read_text(encoding="utf-8")
+    changed, count = re.subn(r"^.*  # PyTorch: (.*)$", r"\1", source, flags=re.MULTILINE)
+    assert count == 2
+    assert "rnncore" not in re.sub(r'""".*?"""', "", changed, flags=re.DOTALL)
+    script = tmp_path / "on_torch.py"
+    script.write_text(changed, encoding="utf-8")
+    output = run(script, "--quick", "--names", str(EXAMPLES / "data" / "names"))
+    assert float(re.search(r": ([\d.]+)%", output).group(1)) > 15  # type: ignore[union-attr]
+
+
+@needs_torch
+def test_comparison_measures_both_libraries(tmp_path: Path) -> None:
+    pytest.importorskip("rich")
+    file = tmp_path / "compare.json"
+    output = run(
+        ROOT / "bench" / "compare.py",
+        *("--quick", "--threads", "1", "--rows", "(100,1,1,64);V=65 H=128", "--cells", "lstm,gru", "--json", str(file)),
+    )
+    assert "vs torch" in output
+    report = json.loads(file.read_text(encoding="utf-8"))
+    assert len(report["rows"]) == 5  # two cells, training and inference, and the model step
+    for row in report["rows"]:
+        assert not row["errors"]
+        assert row["ratios"]["torch"] > 0
+        assert 0 < row["libraries"]["rnncore"]["share_of_peak"] < 1
+
+
+@needs_torch
+def test_character_model_trains_as_pytorchs_does() -> None:
+    output = run(ROOT / "bench" / "char_lm_parity.py", "--quick", "--within", "0.001")
+    assert "agree within" in output
