@@ -273,8 +273,6 @@ void gemm(Device, const Gemm& g) {
   g.dtype == DType::float64 ? cpu::gemm_of<double>(g) : cpu::gemm_of<float>(g);
 }
 
-std::uint64_t pack_epoch(Device /*device*/) { return cpu::target_epoch(); }
-
 PackedPtr pack_matrix(Device, DType dtype, bool trans_b, std::int64_t N, std::int64_t K, const void* b,
                       std::int64_t ldb) {
   return dtype == DType::float64 ? cpu::pack_plain<double>(trans_b, N, K, b, ldb)
