@@ -1,6 +1,5 @@
-// Step kernels of the recurrent layers over RNNCORE_SCALAR for every instruction set: the recurrent product of a tile,
-// continued by the cell while the tile is in L1. Contract and layout: recurrent_steps.h. Included by
-// recurrent_kernels_f32.cpp and _f64.cpp inside Highway's per-target region.
+// Step kernels of the recurrent layers for every instruction set: the recurrent product of a tile, continued by the cell
+// while the tile is in L1. Contract and layout: recurrent_steps.h. Included by recurrent_kernels_f32.cpp and _f64.cpp.
 #if defined(RNNCORE_RECURRENT_KERNELS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RNNCORE_RECURRENT_KERNELS_INL_H_
 #undef RNNCORE_RECURRENT_KERNELS_INL_H_
@@ -319,16 +318,17 @@ const CellKernels<T>& cell_kernels() {
   return kernels;
 }
 
-using ScalarTag = hn::ScalableTag<RNNCORE_SCALAR>;
 // In the order of CellKind.
-const CellTable<RNNCORE_SCALAR>& cell_table() {
-  static const CellTable<RNNCORE_SCALAR> table = {{
-      &cell_kernels<cells::Elman<cells::TanhFunction>, ScalarTag>(),
-      &cell_kernels<cells::Elman<cells::ReluFunction>, ScalarTag>(),
-      &cell_kernels<cells::Elman<cells::SigmoidFunction>, ScalarTag>(),
-      &cell_kernels<cells::Lstm, ScalarTag>(),
-      &cell_kernels<cells::Gru, ScalarTag>(),
-      &cell_kernels<cells::GruResetBefore, ScalarTag>(),
+template <typename T>
+const CellTable<T>& cell_table() {
+  using D = hn::ScalableTag<T>;
+  static const CellTable<T> table = {{
+      &cell_kernels<cells::Elman<cells::TanhFunction>, D>(),
+      &cell_kernels<cells::Elman<cells::ReluFunction>, D>(),
+      &cell_kernels<cells::Elman<cells::SigmoidFunction>, D>(),
+      &cell_kernels<cells::Lstm, D>(),
+      &cell_kernels<cells::Gru, D>(),
+      &cell_kernels<cells::GruResetBefore, D>(),
   }};
   return table;
 }

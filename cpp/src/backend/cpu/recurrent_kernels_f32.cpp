@@ -6,14 +6,12 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#define RNNCORE_SCALAR float
 #include "backend/cpu/recurrent_kernels-inl.h"
-#undef RNNCORE_SCALAR
 
 #if HWY_ONCE
 namespace rnncore::cpu {
 namespace {
-const CellTable<float>& table_for(std::int64_t target) RNNCORE_TABLE_FOR_TARGET(CellTable<float>, cell_table)
+const CellTable<float>& table_for(std::int64_t target) RNNCORE_TABLE_FOR_TARGET(CellTable<float>, cell_table<float>)
 }  // namespace
 
 const CellKernels<float>& cell_kernels_f32(std::int64_t target, CellKind cell) {

@@ -6,14 +6,12 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#define RNNCORE_SCALAR double
 #include "backend/cpu/recurrent_kernels-inl.h"
-#undef RNNCORE_SCALAR
 
 #if HWY_ONCE
 namespace rnncore::cpu {
 namespace {
-const CellTable<double>& table_for(std::int64_t target) RNNCORE_TABLE_FOR_TARGET(CellTable<double>, cell_table)
+const CellTable<double>& table_for(std::int64_t target) RNNCORE_TABLE_FOR_TARGET(CellTable<double>, cell_table<double>)
 }  // namespace
 
 const CellKernels<double>& cell_kernels_f64(std::int64_t target, CellKind cell) {
