@@ -23,8 +23,14 @@ struct Lstm {
     s[1] = sigmoid(s[1]);
     s[2] = tanh(s[2]);
     s[3] = sigmoid(s[3]);
-    c = s[1] * c_prev + s[0] * s[2];
+    c = state(s, c_prev);
     h = s[3] * tanh(c);
+  }
+
+  // c_t from what is saved: for a step whose stored c was replaced by the initial one (reset_mask).
+  template <class V>
+  static V state(const V* s, const V& c_prev) {
+    return s[1] * c_prev + s[0] * s[2];
   }
 
   template <class V>

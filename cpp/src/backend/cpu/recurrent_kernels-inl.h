@@ -232,6 +232,9 @@ struct Steps {
     } else {
       if (s.dy) dh = dh + V(load_units(d, s.dy + row * s.H + unit, left));
       load_slots(slot, gates, vector);
+      if constexpr (Cell::kCell) {
+        if (HWY_UNLIKELY(flags & kRowResets)) c = Cell::state(slot, c_prev);  // s.c holds the initial state there
+      }
       const V h_prev = load_units(d, s.h_prev + row * s.H + unit, left);
       Cell::backward(slot, h_prev, c_prev, c, dh, dc, direct);
     }
