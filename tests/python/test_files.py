@@ -94,9 +94,10 @@ def test_errors_are_oserrors_that_name_the_path(tmp_path: Path) -> None:
         rnncore.load_tensors(tmp_path / "none")
     with pytest.raises(OSError, match="create the folder first"):
         rnncore.save_tensors(tmp_path / "no" / "file", {"a": np.zeros(1)})
-    with pytest.raises(OSError, match="opens with|header"):
-        (tmp_path / "text").write_text("no tensors here, only words " * 9)
-        rnncore.load_tensors(tmp_path / "text")
+    foreign = tmp_path / "text"
+    foreign.write_text("no tensors here, only words " * 9)
+    with pytest.raises(OSError, match="not a safetensors file"):
+        rnncore.load_tensors(foreign)
 
 
 def test_a_model_file_opens_in_the_safetensors_package(tmp_path: Path) -> None:
