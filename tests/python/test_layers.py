@@ -21,12 +21,12 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 # C++: per folder, the project's headers and the third-party ones that its files may include (regular expressions).
 # Headers without a slash or an extension are the standard library's.
 STANDARD = r"[a-z_]+|c[a-z]+"
-POSIX = r"unistd\.h|fcntl\.h|pthread\.h|sys/[a-z]+\.h"
+POSIX = r"unistd\.h|fcntl\.h|pthread\.h|stdlib\.h|sys/[a-z]+\.h"
 CPP_RULES = {
     "include/rnncore": r"rnncore/[a-z_]+\.hpp",
     "src/cells": r"",
     "src/backend": rf"rnncore/.*|backend/.*|cells/.*|hwy/.*|omp\.h|[a-z]+intrin\.h|{POSIX}",
-    "src/core": rf"rnncore/.*|core/.*|backend/(backend|recurrent|pointwise)\.h|Eigen/.*|{POSIX}",
+    "src/core": rf"rnncore/.*|core/.*|backend/(backend|recurrent|pointwise|philox)\.h|Eigen/.*|{POSIX}",
     "src/io": rf"rnncore/.*|io/.*|nlohmann/.*|{POSIX}",
 }
 
