@@ -34,7 +34,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cells", default=",".join(CELLS), help="separated by ',' (default: all)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="for every library")
     parser.add_argument("--rounds", type=int, help=f"turns of each library (default: {Plan.rounds})")
-    parser.add_argument("--peers", default="torch", help="separated by ',' (default: torch)")
+    parser.add_argument("--peers", default="torch", help="torch, onnxruntime, separated by ',' (default: torch)")
     parser.add_argument("--quick", action="store_true", help="few short turns: shows that it runs, not how fast")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a bar chart (PNG, SVG or PDF)")

@@ -131,20 +131,22 @@ class Plan:
 def measure(case: Case, peers: list[Worker], plan: Plan) -> Row:
     """Times `case` in every library, turn about; the order is reversed every round.
 
-    A library that cannot run the case is left out with its message in `errors`.
+    A library that fails at the case is left out with its message in `errors`; one that has no such work is left out.
     """
     row = Row(case)
     ready: list[tuple[Worker, int]] = []
     for worker in peers:
         try:
-            warm = worker.ask(do="prepare", case=case.as_dict(), warm_up=plan.warm_up_seconds)["seconds"]
+            answer = worker.ask(do="prepare", case=case.as_dict(), warm_up=plan.warm_up_seconds)
         except WorkerError as error:
             row.errors[worker.library] = str(error)
             continue
         finally:
             time.sleep(plan.pause_seconds)
-        ready.append((worker, max(1, min(plan.max_repeats, round(plan.turn_seconds / warm)))))
-        row.timings[worker.library] = Timing()
+        if "unsupported" not in answer:
+            repeats = round(plan.turn_seconds / answer["seconds"])
+            ready.append((worker, max(1, min(plan.max_repeats, repeats))))
+            row.timings[worker.library] = Timing()
     for turn in range(plan.rounds):
         for worker, repeats in ready if turn % 2 == 0 else reversed(ready):
             seconds = worker.ask(do="run", repeats=repeats)["seconds"]

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from rncompare.measure import Row
 
+SHORT = {"onnxruntime": "ORT"}
 TITLES = {
     "train": "training step (forward, backward of all parameters)",
     "infer": "inference over sequences",
@@ -119,7 +120,7 @@ def duration(seconds: float) -> str:
 def _timing_cell(row: Row, library: str) -> str:
     timing = row.timings.get(library)
     if timing is None:
-        return "failed"
+        return "failed" if library in row.errors else "-"
     low, high = timing.quartiles
     spread = 100.0 * (high - low) / 2.0 / timing.median
     return f"{duration(timing.median)} ±{spread:.0f}%"
@@ -143,20 +144,20 @@ def show(report: Report, console: Console) -> None:
 def _table(report: Report, rows: list[Row], work: str, title: str) -> Table:
     table = Table(title=title, title_justify="left", pad_edge=False, box=None)
     table.add_column("cell")
-    table.add_column("V,H,L,T,N" if work == "model" else "T,N,L,H")
+    table.add_column("V,H,L,T,N" if work == "model" else "T,N,L,H", no_wrap=True)
     for library in report.versions:
-        table.add_column(library, justify="right", no_wrap=True)
+        table.add_column(SHORT.get(library, library), justify="right", no_wrap=True)
     table.add_column("tokens/s" if work == "model" else "GFLOP/s", justify="right")
-    table.add_column("of peak", justify="right")
+    table.add_column("peak", justify="right")
     for peer in report.peers:
-        table.add_column(f"vs {peer}", justify="right")
+        table.add_column(f"vs {SHORT.get(peer, peer)}", justify="right")
     for row in rows:
         table.add_row(*_cells(report, row))
     for cell in dict.fromkeys(row.case.cell for row in rows):
         means = [report.geometric_mean(work, cell, peer) for peer in report.peers]
         if work != "model" and any(mean is not None for mean in means):
             blanks = [""] * (len(report.versions) + 2)
-            table.add_row(cell, "geometric mean", *blanks, *(_ratio(mean) for mean in means), style="dim")
+            table.add_row(cell, "mean (geometric)", *blanks, *(_ratio(mean) for mean in means), style="dim")
     return table
 
 

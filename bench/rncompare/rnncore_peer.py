@@ -10,7 +10,7 @@ from rnncore.models.language_model import State
 
 import rnncore
 from rncompare.cases import Case
-from rncompare.worker import Peer, Run
+from rncompare.peer import Peer, Run
 from rnncore import nn, optim
 
 LAYERS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn-tanh": nn.RNN}

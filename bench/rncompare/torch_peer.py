@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rncompare.cases import Case
-from rncompare.worker import Peer, Run
+from rncompare.peer import Peer, Run
 
 Cell = type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]
 LAYERS: dict[str, Cell] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn-tanh": nn.RNN}

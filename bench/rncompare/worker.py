@@ -1,7 +1,7 @@
 """One library in its own process: reads a JSON request a line, answers with a JSON line.
 
     {"do": "hello"}                     -> {"library": ..., "version": ..., "threads": ...}
-    {"do": "prepare", "case": {...}}    -> {"seconds": one warm repetition}
+    {"do": "prepare", "case": {...}}    -> {"seconds": one warm repetition}, or {"unsupported": why}
     {"do": "run", "repeats": n}         -> {"seconds": [n numbers]}
     {"do": "memory"}                    -> {"peak_mib": largest resident size so far}
     {"do": "quit"}
@@ -19,26 +19,10 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 from rncompare.cases import Case
-
-Run = Callable[[], None]
-
-
-class Peer:
-    """What a library must offer: its name and version, and a closure that runs a case once."""
-
-    name = ""
-
-    def version(self) -> str:
-        """The library's version and what else identifies the build."""
-        raise NotImplementedError
-
-    def prepare(self, case: Case) -> Run:
-        """Builds parameters and inputs for `case` from its seed and returns one repetition of the work."""
-        raise NotImplementedError
+from rncompare.peer import Peer, Run, UnsupportedError
 
 
 def make_peer(library: str, threads: int) -> Peer:
@@ -51,7 +35,11 @@ def make_peer(library: str, threads: int) -> Peer:
         from rncompare.rnncore_peer import RnncorePeer
 
         return RnncorePeer(threads)
-    raise ValueError(f"[compare] --peers: expected torch, got {library}")
+    if library == "onnxruntime":
+        from rncompare.onnx_peer import OnnxPeer
+
+        return OnnxPeer(threads)
+    raise ValueError(f"[compare] --peers: expected torch or onnxruntime, got {library}")
 
 
 def warm_up(run: Run, seconds: float) -> float:
@@ -102,6 +90,8 @@ def serve(peer: Peer, threads: int, answer_to: Any) -> None:
                 answer = {"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
             else:
                 raise ValueError(f"unknown request {request['do']!r}")
+        except UnsupportedError as reason:
+            answer = {"unsupported": str(reason)}
         except Exception as error:  # the parent prints it beside the row and goes on with the others
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answer_to, flush=True)
