@@ -68,6 +68,51 @@ HWY_INLINE void Map2(D d, std::int64_t n, const T* a, const T* b, T* y, const F&
   if (i < n) StorePart(d, f(d, LoadPart(d, a + i, n - i), LoadPart(d, b + i, n - i)), y + i, n - i);
 }
 
+// Sum of f(x[i]): chunks of 4096 elements, each by four chains per lane and then across lanes, combined in order in
+// double. `pad` fills the last, partial vector: f(pad) must be 0.
+template <class D, typename T, class F>
+HWY_INLINE double SumMap1(D d, std::int64_t n, const T* x, T pad, const F& f) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  double total = 0;
+  for (std::int64_t begin = 0; begin < n; begin += 4096) {
+    const std::int64_t end = n - begin < 4096 ? n : begin + 4096;
+    auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
+    std::int64_t i = begin;
+    for (; i + 4 * lanes <= end; i += 4 * lanes) {
+      s0 = hn::Add(s0, f(d, hn::LoadU(d, x + i)));
+      s1 = hn::Add(s1, f(d, hn::LoadU(d, x + i + lanes)));
+      s2 = hn::Add(s2, f(d, hn::LoadU(d, x + i + 2 * lanes)));
+      s3 = hn::Add(s3, f(d, hn::LoadU(d, x + i + 3 * lanes)));
+    }
+    for (; i + lanes <= end; i += lanes) s0 = hn::Add(s0, f(d, hn::LoadU(d, x + i)));
+    if (i < end) s1 = hn::Add(s1, f(d, LoadPart(d, x + i, end - i, pad)));
+    total += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)))));
+  }
+  return total;
+}
+
+// Sum of f(a[i], b[i]), as SumMap1; f(0, pad) must be 0.
+template <class D, typename T, class F>
+HWY_INLINE double SumMap2(D d, std::int64_t n, const T* a, const T* b, T pad, const F& f) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  double total = 0;
+  for (std::int64_t begin = 0; begin < n; begin += 4096) {
+    const std::int64_t end = n - begin < 4096 ? n : begin + 4096;
+    auto s0 = hn::Zero(d), s1 = s0;
+    std::int64_t i = begin;
+    for (; i + 2 * lanes <= end; i += 2 * lanes) {
+      s0 = hn::Add(s0, f(d, hn::LoadU(d, a + i), hn::LoadU(d, b + i)));
+      s1 = hn::Add(s1, f(d, hn::LoadU(d, a + i + lanes), hn::LoadU(d, b + i + lanes)));
+    }
+    for (; i + lanes <= end; i += lanes) s0 = hn::Add(s0, f(d, hn::LoadU(d, a + i), hn::LoadU(d, b + i)));
+    if (i < end) s1 = hn::Add(s1, f(d, LoadPart(d, a + i, end - i), LoadPart(d, b + i, end - i, pad)));
+    total += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, hn::Add(s0, s1))));
+  }
+  return total;
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace cpu
 }  // namespace rnncore

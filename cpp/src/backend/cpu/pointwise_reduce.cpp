@@ -20,7 +20,7 @@
 namespace rnncore {
 namespace cpu {
 
-constexpr std::int64_t kChunk = 4096;
+constexpr std::int64_t kChunk = 4096;  // as SumMap1's
 
 template <typename T>
 struct ReduceKernels {
@@ -47,37 +47,19 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Sum of f(x[i]) for n <= kChunk, in four chains per lane.
-template <typename T, class F>
-HWY_INLINE double ChunkSum(std::int64_t n, const T* x, const F& f) {
-  const hn::ScalableTag<T> d;
-  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
-  std::int64_t i = 0;
-  for (; i + 4 * lanes <= n; i += 4 * lanes) {
-    s0 = hn::Add(s0, f(d, hn::LoadU(d, x + i)));
-    s1 = hn::Add(s1, f(d, hn::LoadU(d, x + i + lanes)));
-    s2 = hn::Add(s2, f(d, hn::LoadU(d, x + i + 2 * lanes)));
-    s3 = hn::Add(s3, f(d, hn::LoadU(d, x + i + 3 * lanes)));
-  }
-  for (; i + lanes <= n; i += lanes) s0 = hn::Add(s0, f(d, hn::LoadU(d, x + i)));
-  if (i < n) s1 = hn::Add(s1, f(d, LoadPart(d, x + i, n - i)));
-  return static_cast<double>(hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3)))));
-}
-
 template <typename T>
 double SumChunk(std::int64_t n, const T* x) {
-  return ChunkSum(n, x, [](auto, auto v) HWY_ATTR { return v; });
+  return SumMap1(hn::ScalableTag<T>(), n, x, T(0), [](auto, auto v) HWY_ATTR { return v; });
 }
 
 // Squares of single precision are summed in double, so that 1e-30 and 1e30 both count. limit 0: no clamp.
 HWY_INLINE double SquareChunk(std::int64_t n, const double* x, double limit) {
   if (limit > 0)
-    return ChunkSum(n, x, [limit](auto d, auto v) HWY_ATTR {
+    return SumMap1(hn::ScalableTag<double>(), n, x, 0.0, [limit](auto d, auto v) HWY_ATTR {
       const auto c = hn::IfThenElse(hn::Gt(hn::Abs(v), hn::Set(d, limit)), hn::Set(d, limit), v);
       return hn::Mul(c, c);
     });
-  return ChunkSum(n, x, [](auto, auto v) HWY_ATTR { return hn::Mul(v, v); });
+  return SumMap1(hn::ScalableTag<double>(), n, x, 0.0, [](auto, auto v) HWY_ATTR { return hn::Mul(v, v); });
 }
 
 HWY_INLINE double SquareChunk(std::int64_t n, const float* x, float limit) {

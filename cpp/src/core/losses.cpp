@@ -1,0 +1,250 @@
+// Negative log-likelihood, cross-entropy with log-softmax fused, and the output layer fused with it.
+#include <algorithm>
+
+#include "core/ops_common.h"
+
+namespace rnncore {
+namespace {
+
+// Number of rows that count. Names the first target that is no class.
+std::int64_t check_targets(const char* name, const Tensor& targets, std::int64_t rows, std::int64_t classes,
+                           const LossOptions& options) {
+  check_defined(name, "targets", targets);
+  if (targets.dtype() != DType::int64) throw_type(name, "targets", "int64", name_of(targets.dtype()));
+  if (targets.shape() != Shape{rows})
+    throw_argument(name, "targets", "shape (R,) = (" + std::to_string(rows) + ",)", to_string(targets.shape()));
+  if (!(options.label_smoothing >= 0.0 && options.label_smoothing < 1.0))
+    throw_argument(name, "label_smoothing", "in [0, 1)", std::to_string(options.label_smoothing));
+  const std::int64_t* t = targets.data<std::int64_t>();
+  std::int64_t counted = 0;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    if (t[r] == options.ignore_index) continue;
+    if (t[r] < 0 || t[r] >= classes)
+      throw_argument(
+          name, "targets[" + std::to_string(r) + "]",
+          "a class in [0, " + std::to_string(classes) + ") or ignore_index " + std::to_string(options.ignore_index),
+          std::to_string(t[r]));
+    ++counted;
+  }
+  if (counted == 0 && options.reduction == Reduction::mean)
+    throw_argument(name, "targets", "at least one target that is not ignored (the mean is over these)",
+                   std::to_string(rows) + " targets, none counted", "skip such batches, or use reduction sum");
+  return counted;
+}
+
+double scale_of(const LossOptions& options, std::int64_t counted) {
+  return options.reduction == Reduction::mean ? 1.0 / static_cast<double>(counted) : 1.0;
+}
+
+double total_of(const Tensor& losses) {
+  const double* p = losses.data<double>();
+  double total = 0;
+  for (std::int64_t r = 0; r < losses.numel(); ++r) total += p[r];
+  return total;
+}
+
+backend::CrossEntropy describe(const LossOptions& options, DType dtype, std::int64_t cols, bool log_probs) {
+  backend::CrossEntropy loss;
+  loss.dtype = dtype;
+  loss.cols = cols;
+  loss.ignore_index = options.ignore_index;
+  loss.label_smoothing = options.label_smoothing;
+  loss.log_probs = log_probs;
+  return loss;
+}
+
+Tensor row_losses(const char* name, const char* argument, bool log_probs, const Tensor& x, const Tensor& targets,
+                  const LossOptions& options) {
+  check_float(name, argument, x);
+  if (x.dim() != 2) throw_argument(name, argument, "shape (R, V)", to_string(x.shape()), "reshape to two axes");
+  const std::int64_t rows = x.size(0), cols = x.size(1);
+  if (cols == 0) throw_argument(name, argument, "at least one class", to_string(x.shape()));
+  const std::int64_t counted = check_targets(name, targets, rows, cols, options);
+  backend::CrossEntropy loss = describe(options, x.dtype(), cols, log_probs);
+  Tensor losses = Tensor::empty({rows}, DType::float64), log_sums = Tensor::empty({rows}, DType::float64);
+  loss.rows = rows;
+  loss.x = x.raw();
+  loss.targets = targets.data<std::int64_t>();
+  loss.losses = losses.mutable_data<double>();
+  loss.log_sums = log_sums.mutable_data<double>();
+  backend::cross_entropy(x.device(), loss);
+
+  const bool none = options.reduction == Reduction::none;
+  const double scale = scale_of(options, counted);
+  Tensor out = none ? losses.to(x.dtype()) : Tensor::full({}, total_of(losses) * scale, x.dtype());
+  if (!should_record({x})) return out;
+  const Saved saved_x(x), saved_targets(targets);
+  record(name, {x}, {&out}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    backend::CrossEntropy again = loss;
+    Tensor dx = Tensor::empty({rows, cols}, grads[0].dtype());
+    again.x = saved_x.get(name).raw();
+    again.targets = saved_targets.get(name).data<std::int64_t>();
+    again.log_sums = const_cast<double*>(log_sums.data<double>());
+    const void* row_scale = none ? grads[0].raw() : nullptr;
+    backend::cross_entropy_backward(dx.device(), again, none ? 1.0 : grads[0].item() * scale, row_scale,
+                                    dx.mutable_raw());
+    return {dx};
+  });
+  return out;
+}
+
+// The fused output layer, one block of rows at a time.
+struct OutputLayer {
+  Tensor x, weight, bias, targets;
+  std::int64_t rows, inputs, classes;
+  double scale;               // of a row's loss in the result
+  Tensor dx, dweight, dbias;  // defined where wanted: d(result)/d...
+
+  // Rows whose logits (with their gradient in place) stay in cache, but enough of them to keep the product busy.
+  std::int64_t block_rows() const {
+    const std::int64_t fit = (std::int64_t{1} << 21) / std::max<std::int64_t>(1, classes) / 16 * 16;
+    return std::min(rows, std::max<std::int64_t>(64, std::min<std::int64_t>(2048, fit)));
+  }
+  template <typename P>
+  P* row(P* base, std::int64_t r, std::int64_t cols) const {
+    using Byte = std::conditional_t<std::is_const_v<P>, const char, char>;
+    return static_cast<Byte*>(base) + r * cols * size_of(x.dtype());
+  }
+};
+
+backend::Gemm product_of(const OutputLayer& layer, std::int64_t M, std::int64_t N, std::int64_t K) {
+  backend::Gemm g;
+  g.dtype = layer.x.dtype();
+  g.M = M;
+  g.N = N;
+  g.K = K;
+  g.ldc = N;
+  return g;
+}
+
+// dlogits (count, classes) of rows [first, first + count): their share of the three gradients.
+void add_gradients(OutputLayer& layer, std::int64_t first, std::int64_t count, const void* dlogits, void* dx,
+                   void* dweight, Tensor& dbias_block) {
+  const Device device = layer.x.device();
+  if (dx != nullptr) {
+    backend::Gemm g = product_of(layer, count, layer.inputs, layer.classes);
+    const auto packed = packed_weight(layer.weight, false);
+    g.a = dlogits;
+    g.lda = layer.classes;
+    g.b = layer.weight.raw();
+    g.ldb = layer.inputs;
+    g.packed_b = packed.get();
+    g.c = layer.row(dx, first, layer.inputs);
+    backend::gemm(device, g);
+  }
+  if (dweight != nullptr) {
+    backend::Gemm g = product_of(layer, layer.classes, layer.inputs, count);
+    g.trans_a = true;
+    g.a = dlogits;
+    g.lda = layer.classes;
+    g.b = layer.row(layer.x.raw(), first, layer.inputs);
+    g.ldb = layer.inputs;
+    g.c = dweight;
+    g.accumulate = first > 0;
+    backend::gemm(device, g);
+  }
+  if (layer.dbias.defined()) {
+    backend::sum_axis(device, layer.x.dtype(), 1, count, layer.classes, 1.0, dlogits, dbias_block.mutable_raw());
+    if (first == 0) {
+      layer.dbias.copy_(dbias_block);
+    } else {
+      layer.dbias.add_(dbias_block);
+    }
+  }
+}
+
+// Sum of the row losses; fills the gradients that are defined.
+double run_output_layer(OutputLayer& layer, const LossOptions& options) {
+  const NoGradGuard guard;
+  const Device device = layer.x.device();
+  const std::int64_t block = layer.block_rows();
+  Tensor logits = Tensor::empty({block, layer.classes}, layer.x.dtype()), dbias_block;
+  if (layer.dbias.defined()) dbias_block = Tensor::empty({layer.classes}, layer.x.dtype());
+  Tensor losses = Tensor::empty({layer.rows}, DType::float64), log_sums = Tensor::empty({block}, DType::float64);
+  backend::CrossEntropy loss = describe(options, layer.x.dtype(), layer.classes, false);
+  const auto packed = packed_weight(layer.weight, true);
+  void* z = logits.mutable_raw();
+  void* dx = layer.dx.defined() ? layer.dx.mutable_raw() : nullptr;
+  void* dweight = layer.dweight.defined() ? layer.dweight.mutable_raw() : nullptr;
+  double* row_loss = losses.mutable_data<double>();
+  loss.x = z;
+  loss.log_sums = log_sums.mutable_data<double>();
+  for (std::int64_t first = 0; first < layer.rows; first += block) {
+    const std::int64_t count = std::min(block, layer.rows - first);
+    backend::Gemm g = product_of(layer, count, layer.classes, layer.inputs);
+    g.trans_b = true;
+    g.a = layer.row(layer.x.raw(), first, layer.inputs);
+    g.lda = layer.inputs;
+    g.b = layer.weight.raw();
+    g.ldb = layer.inputs;
+    g.packed_b = packed.get();
+    g.bias = layer.bias.defined() ? layer.bias.raw() : nullptr;
+    g.c = z;
+    backend::gemm(device, g);
+    loss.rows = count;
+    loss.targets = layer.targets.data<std::int64_t>() + first;
+    loss.losses = row_loss + first;
+    backend::cross_entropy(device, loss);
+    if (dx == nullptr && dweight == nullptr && !layer.dbias.defined()) continue;
+    backend::cross_entropy_backward(device, loss, layer.scale, nullptr, z);
+    add_gradients(layer, first, count, z, dx, dweight, dbias_block);
+  }
+  return total_of(losses);
+}
+
+void check_output_layer(const char* name, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                        const LossOptions& options) {
+  check_float(name, "x", x);
+  check_same_dtype(name, "weight", weight, x.dtype());
+  if (weight.dim() != 2 || weight.size(0) == 0 || weight.size(1) == 0)
+    throw_argument(name, "weight", "shape (V, I) with V, I >= 1", to_string(weight.shape()));
+  const std::int64_t V = weight.size(0), I = weight.size(1);
+  if (x.dim() != 2 || x.size(1) != I)
+    throw_argument(name, "x", "shape (R, I) with I = " + std::to_string(I) + " as weight " + to_string(weight.shape()),
+                   to_string(x.shape()));
+  if (bias.defined()) {
+    check_same_dtype(name, "bias", bias, x.dtype());
+    if (bias.shape() != Shape{V})
+      throw_argument(name, "bias", "shape (V,) = (" + std::to_string(V) + ",)", to_string(bias.shape()));
+  }
+  if (options.reduction == Reduction::none)
+    throw_argument(name, "reduction", "mean or sum", "none", "use cross_entropy(linear(x, weight, bias), targets)");
+}
+
+}  // namespace
+
+Tensor nll_loss(const Tensor& log_probs, const Tensor& targets, const LossOptions& options) {
+  return row_losses("nll_loss", "log_probs", true, log_probs, targets, options);
+}
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const LossOptions& options) {
+  return row_losses("cross_entropy", "logits", false, logits, targets, options);
+}
+
+Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& targets,
+                            const LossOptions& options) {
+  const char* name = "linear_cross_entropy";
+  check_output_layer(name, x, weight, bias, options);
+  OutputLayer layer{x, weight, bias, targets, x.size(0), x.size(1), weight.size(0), 1.0, {}, {}, {}};
+  layer.scale = scale_of(options, check_targets(name, targets, layer.rows, layer.classes, options));
+  const bool on_tape = should_record({x, weight, bias});
+  if (on_tape) {
+    if (x.requires_grad()) layer.dx = Tensor::empty(x.shape(), x.dtype());
+    if (weight.requires_grad()) layer.dweight = Tensor::zeros(weight.shape(), x.dtype());
+    if (bias.requires_grad()) layer.dbias = Tensor::zeros(bias.shape(), x.dtype());
+  }
+  Tensor out = Tensor::full({}, layer.rows > 0 ? run_output_layer(layer, options) * layer.scale : 0.0, x.dtype());
+  if (!on_tape) return out;
+  record(name, {x, weight, bias}, {&out},
+         [gradients = std::vector<Tensor>{layer.dx, layer.dweight, layer.dbias}](const std::vector<Tensor>& grads) {
+           const double upstream = grads[0].item();
+           std::vector<Tensor> scaled = gradients;
+           if (upstream != 1.0)
+             for (Tensor& g : scaled)
+               if (g.defined()) g.mul_(upstream);  // nobody else holds it, and the tape is walked once
+           return scaled;
+         });
+  return out;
+}
+
+}  // namespace rnncore
