@@ -36,6 +36,7 @@ void bind_context(py::module_& m) {
 
 PYBIND11_MODULE(_core, m) {
   m.doc() = "rnncore's C++ engine. Use the names that `rnncore` exports.";
+  check_environment();  // a wrong RNNCORE_... variable is an ImportError
   py::register_exception_translator(&translate);
   bind_context(m);
   bind_random(m);

@@ -9,6 +9,10 @@
 
 namespace rnncore {
 
+// ArgumentError if one of these variables has a value that cannot be used (the default is used then). Python calls it
+// at import; a C++ program may call it first thing in main().
+RNNCORE_EXPORT void check_environment();
+
 RNNCORE_EXPORT void set_num_threads(int threads);  // >= 1
 RNNCORE_EXPORT int get_num_threads();
 RNNCORE_EXPORT std::string target_name();                     // the instruction set in use

@@ -43,26 +43,45 @@ std::vector<TargetName> machine_targets() {
   return found;
 }
 
-int threads_from_environment() {
-  if (const char* text = std::getenv("RNNCORE_NUM_THREADS")) {
-    char* end = nullptr;
-    const long value = std::strtol(text, &end, 10);
-    if (end != text && *end == '\0' && value >= 1 && value <= 4096) return static_cast<int>(value);
-  }
-  return std::max(1, omp_get_num_procs());
+std::string names_of(const std::vector<TargetName>& targets) {
+  std::string names;
+  for (const auto& t : targets) names += (names.empty() ? "" : ", ") + std::string(t.name);
+  return names;
 }
 
+constexpr long kMostThreads = 4096;
+
 struct Context {
-  std::atomic<int> threads{threads_from_environment()};
+  std::atomic<int> threads{std::max(1, omp_get_num_procs())};
   std::atomic<bool> forked{false};
   std::atomic<std::int64_t> target{0};
   std::atomic<std::uint64_t> epoch{0};
+  std::string complaint;  // about the environment; thrown by check_environment(), since a constructor at load cannot
+
   Context() {
+    read_threads();
+    read_target();
+  }
+  void read_threads() {
+    const char* const text = std::getenv("RNNCORE_NUM_THREADS");
+    if (text == nullptr) return;
+    char* end = nullptr;
+    const long value = std::strtol(text, &end, 10);
+    if (end != text && *end == '\0' && value >= 1 && value <= kMostThreads) threads = static_cast<int>(value);
+    else complaint = error_message("environment", "RNNCORE_NUM_THREADS", "an integer from 1 to 4096", text);
+  }
+  void read_target() {
     const auto targets = machine_targets();
     target = targets.front().bit;
-    if (const char* wanted = std::getenv("RNNCORE_TARGET"))
-      for (const auto& t : targets)
-        if (std::string(wanted) == t.name) target = t.bit;
+    const char* const wanted = std::getenv("RNNCORE_TARGET");
+    if (wanted == nullptr) return;
+    for (const auto& t : targets) {
+      if (std::string(wanted) != t.name) continue;
+      target = t.bit;
+      return;
+    }
+    complaint = error_message("environment", "RNNCORE_TARGET", "one of " + names_of(targets), wanted,
+                              "the machine or the build does not have it");
   }
 };
 
@@ -76,8 +95,13 @@ Context& context() {
 
 }  // namespace
 
+void check_environment() {
+  if (!context().complaint.empty()) throw ArgumentError(context().complaint);
+}
+
 void set_num_threads(int threads) {
-  if (threads < 1) throw_argument("set_num_threads", "threads", "at least 1", std::to_string(threads));
+  if (threads < 1 || threads > kMostThreads)
+    throw_argument("set_num_threads", "threads", "from 1 to 4096", std::to_string(threads));
   context().threads = threads;
 }
 int get_num_threads() { return context().threads; }
@@ -95,16 +119,14 @@ std::vector<std::string> supported_targets() {
 }
 
 void set_target(const std::string& name) {
-  std::string known;
   for (const auto& t : machine_targets()) {
-    if (name == t.name) {
-      context().target = t.bit;
-      ++context().epoch;
-      return;
-    }
-    known += (known.empty() ? "" : ", ") + std::string(t.name);
+    if (name != t.name) continue;
+    context().target = t.bit;
+    ++context().epoch;
+    return;
   }
-  throw_argument("set_target", "name", "one of " + known, name, "the machine or the build does not have it");
+  throw_argument("set_target", "name", "one of " + names_of(machine_targets()), name,
+                 "the machine or the build does not have it");
 }
 
 std::string version() { return RNNCORE_VERSION; }
