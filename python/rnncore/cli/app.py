@@ -1,0 +1,93 @@
+"""The commands put together, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from rnncore.cli.demo import demo
+from rnncore.cli.score import evaluate
+from rnncore.cli.show import info, plot
+from rnncore.cli.text import sample
+from rnncore.cli.train import train_app
+
+INTERRUPTED = 130  # as a shell reports Ctrl-C
+
+app = typer.Typer(
+    name="rnncore",
+    help="Recurrent neural networks, fast: train, score and sample language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(train_app, name="train")
+app.command("eval")(evaluate)
+app.command()(sample)
+app.command()(info)
+app.command()(plot)
+app.command()(demo)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from rnncore import __version__
+
+        typer.echo(f"rnncore {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error (before the command)."),
+) -> None:
+    """Recurrent neural networks, fast: train, score and sample language models.
+
+    Example: rnncore train lm --text book.txt --out runs/book
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0, 1 (it failed), 2 (used wrongly), 130 (Ctrl-C).
+
+    An error is one line on stderr; with ``--debug`` a traceback.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    if debug:
+        given.remove("--debug")  # it may stand anywhere
+    command = typer.main.get_command(app)
+    try:
+        raise SystemExit(command.main(given, prog_name="rnncore", standalone_mode=False) or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("interrupted", err=True)
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # The reader has gone (`rnncore sample | head`): nothing to say, and nothing to flush at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        raise SystemExit(1) from None
+    except Exception as error:
+        if debug:
+            raise
+        text = error.format_message() if hasattr(error, "format_message") else _line(error)
+        typer.echo(f"rnncore: {text}", err=True)
+        raise SystemExit(exit_code(error)) from None
+
+
+def exit_code(error: Exception) -> int:
+    """2 for what the caller gave wrongly (Typer's usage errors say so themselves), 1 for the rest."""
+    usage = getattr(error, "exit_code", None)
+    if isinstance(usage, int):
+        return usage
+    return 2 if isinstance(error, ValueError | TypeError | FileExistsError) else 1
+
+
+def _line(error: Exception) -> str:
+    """The error in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    expected = ValueError | TypeError | OSError | ImportError | ArithmeticError | RuntimeError | MemoryError
+    return text if isinstance(error, expected) else f"{type(error).__name__}: {text}; --debug shows where"

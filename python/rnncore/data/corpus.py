@@ -1,0 +1,192 @@
+"""TextCorpus: a text as ids, split for training, validation and test."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from rnncore._messages import message
+from rnncore.data.batches import Ids, Sentences, Streams
+from rnncore.data.text import PathLike, decode_utf8, read_bytes
+from rnncore.data.vocabulary import Level, Vocabulary
+
+
+def tinyshakespeare() -> Path:
+    """The path of the bundled text: 1,115,394 characters of Shakespeare's plays (public domain), pure ASCII."""
+    return Path(__file__).with_name("tinyshakespeare.txt")
+
+
+def _no_tokens() -> Ids:
+    return np.empty(0, dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class TextCorpus:
+    """A text as ids (L,) in up to three parts, and the vocabulary, which is built from the training part alone.
+
+    Where one file is split, validation and test are its contiguous end: `train`, then `valid`, then `test`.
+
+    Example:
+        >>> corpus = TextCorpus.from_text("to be or not to be " * 20, valid=0.1)
+        >>> len(corpus.train), len(corpus.valid), len(corpus.vocabulary)
+        (342, 38, 7)
+    """
+
+    vocabulary: Vocabulary
+    train: Ids
+    valid: Ids = field(default_factory=_no_tokens)
+    test: Ids = field(default_factory=_no_tokens)
+
+    @classmethod
+    def from_text(
+        cls,
+        text: str | bytes,
+        *,
+        level: Level = "char",
+        valid: float = 0.1,
+        test: float = 0.0,
+        max_size: int | None = None,
+        min_count: int = 1,
+        vocabulary: Vocabulary | None = None,
+        origin: str = "text",
+    ) -> TextCorpus:
+        """Split one text.
+
+        Args:
+            text: the text; `bytes` must be UTF-8 unless level is "byte".
+            level: "char", "byte" or "word".
+            valid, test: fractions of the text (of its lines for words), in [0, 1); default 0.1 and 0.
+            max_size, min_count: limits of the vocabulary, see `Vocabulary.build`.
+            vocabulary: use this one instead of building one.
+            origin: what to call the text in errors.
+
+        Raises:
+            ValueError: bad fractions, invalid UTF-8, an empty text, unknown characters.
+        """
+        if not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
+            got = f"valid={valid}, test={test}"
+            raise ValueError(message("corpus", "valid, test", "fractions that leave something to train on", got))
+        if not text:
+            raise ValueError(message("corpus", origin, "some text", "none"))
+        text = _as_level(text, level, origin)
+        at_valid, at_test = _cuts(text, level, valid, test)
+        parts = (text[:at_valid], text[at_valid:at_test], text[at_test:])
+        return cls._encode(parts, level, max_size, min_count, vocabulary)
+
+    @classmethod
+    def from_files(
+        cls,
+        train: PathLike,
+        valid: PathLike | None = None,
+        test: PathLike | None = None,
+        *,
+        level: Level = "char",
+        valid_fraction: float = 0.1,
+        test_fraction: float = 0.0,
+        max_size: int | None = None,
+        min_count: int = 1,
+        vocabulary: Vocabulary | None = None,
+    ) -> TextCorpus:
+        """Read UTF-8 files (any bytes for level "byte").
+
+        Args:
+            train: the training text. Where neither `valid` nor `test` is given it is split by the fractions.
+            valid, test: texts of their own.
+            level, max_size, min_count, vocabulary: as in `from_text`.
+            valid_fraction, test_fraction: how to split a single file; default 0.1 and 0.
+
+        Raises:
+            OSError: a file cannot be read.
+            ValueError: as in `from_text`, and an empty file.
+        """
+        if valid is None and test is None:
+            return cls.from_text(
+                read_bytes(train),
+                level=level,
+                valid=valid_fraction,
+                test=test_fraction,
+                max_size=max_size,
+                min_count=min_count,
+                vocabulary=vocabulary,
+                origin=str(train),
+            )
+        parts = tuple(
+            b"" if path is None else _as_level(read_bytes(path), level, str(path)) for path in (train, valid, test)
+        )
+        return cls._encode(parts, level, max_size, min_count, vocabulary)
+
+    @classmethod
+    def _encode(
+        cls,
+        parts: tuple[str | bytes, ...],
+        level: Level,
+        max_size: int | None,
+        min_count: int,
+        vocabulary: Vocabulary | None,
+    ) -> TextCorpus:
+        if vocabulary is None:
+            text = parts[0] if isinstance(parts[0], str) else ""
+            vocabulary = Vocabulary.build(text, level=level, max_size=max_size, min_count=min_count)
+        names = ("train", "valid", "test")
+        encoded = {name: vocabulary.encode(part) for name, part in zip(names, parts, strict=True) if part}
+        return cls(vocabulary, **encoded)
+
+    def streams(self, part: str = "train", *, batch: int, bptt: int) -> Streams:
+        """Contiguous streams of a part; full chunks for "train", every token for "valid" and "test"."""
+        return Streams(self.part(part), batch=batch, bptt=bptt, every_token=part != "train")
+
+    def sentences(self, part: str = "train", *, batch: int, max_length: int | None = None) -> Sentences:
+        """Padded sentence batches of a part; a sentence is a line.
+
+        Raises:
+            ValueError: the vocabulary has no line end.
+        """
+        end = self.vocabulary.end_id
+        if end is None:
+            raise ValueError(message("sentences", "vocabulary", "a line end", "none", "the text is a single line"))
+        return Sentences(self.part(part), end_id=end, batch=batch, max_length=max_length)
+
+    def part(self, name: str) -> Ids:
+        """The ids of "train", "valid" or "test"."""
+        parts = {"train": self.train, "valid": self.valid, "test": self.test}
+        if name not in parts:
+            raise ValueError(message("corpus", "part", " | ".join(parts), repr(name)))
+        return parts[name]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over vocabulary and ids: a resumed run checks that it reads the same data."""
+        digest = hashlib.sha256(repr(self.vocabulary.to_json()).encode())
+        for part in (self.train, self.valid, self.test):
+            digest.update(f"|{part.dtype}{len(part)}|".encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+
+def _as_level(text: str | bytes, level: Level, origin: str) -> str | bytes:
+    """Bytes for the byte level, a string for the others."""
+    if level == "byte":
+        return text.encode("utf-8") if isinstance(text, str) else text
+    return decode_utf8(text, origin) if isinstance(text, bytes) else text
+
+
+def _cuts(text: str | bytes, level: Level, valid: float, test: float) -> tuple[int, int]:
+    """Where validation and test begin; for words a cut moves back to the start of a line."""
+    cuts = (len(text) - round((valid + test) * len(text)), len(text) - round(test * len(text)))
+    if level != "word" or not isinstance(text, str):
+        return cuts
+    at_valid, at_test = (cut if cut == len(text) else _word_boundary(text, cut) for cut in cuts)
+    return at_valid, max(at_valid, at_test)
+
+
+def _word_boundary(text: str, cut: int) -> int:
+    """The start of the line at `cut`, or, where that is the start of the text, of the word."""
+    for separator in ("\n", " "):
+        at = text.rfind(separator, 0, cut) + 1
+        if at > 0:
+            return at
+    return cut

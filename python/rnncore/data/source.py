@@ -1,0 +1,54 @@
+"""Where a corpus came from, so that a stopped run finds its data again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from rnncore._messages import message
+from rnncore.data.corpus import TextCorpus
+from rnncore.data.vocabulary import Level, Vocabulary
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Files and options of a `TextCorpus.from_files`.
+
+    Attributes:
+        train, valid, test: paths; without `valid` and `test`, the training file is split by the fractions.
+        level: "char", "byte" or "word".
+        valid_fraction, test_fraction: see `TextCorpus.from_files`.
+        max_size, min_count: limits of the vocabulary.
+    """
+
+    train: str
+    valid: str | None = None
+    test: str | None = None
+    level: Level = "char"
+    valid_fraction: float = 0.1
+    test_fraction: float = 0.0
+    max_size: int | None = None
+    min_count: int = 1
+
+    def load(self, vocabulary: Vocabulary | None = None) -> TextCorpus:
+        """Read the files; `vocabulary`: use this one instead of building one."""
+        options = asdict(self)
+        train, valid, test = (options.pop(name) for name in ("train", "valid", "test"))
+        return TextCorpus.from_files(train, valid, test, vocabulary=vocabulary, **options)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TextSource:
+        """Rebuild what `to_json` gave.
+
+        Raises:
+            ValueError: unknown or missing names.
+        """
+        names = {field.name for field in fields(cls)}
+        if set(value) != names:
+            raise ValueError(message("text source", "fields", ", ".join(sorted(names)), ", ".join(sorted(value))))
+        return cls(**value)

@@ -1,0 +1,278 @@
+"""LanguageModel: embedding, recurrent stack and linear head over a vocabulary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rnncore import Generator, Tensor, nn, no_grad
+from rnncore._messages import message
+from rnncore.data.batches import Ids, Streams
+from rnncore.data.text import PathLike
+from rnncore.data.vocabulary import Vocabulary
+from rnncore.nn import functional as F  # noqa: N812
+
+CELLS = ("rnn-tanh", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before")
+State = tuple[Tensor, ...]  # (h,) or, for the LSTM, (h, c); each (num_layers, N, H)
+
+
+@dataclass(frozen=True)
+class LanguageModelConfig:
+    """The sizes and options of a `LanguageModel`; see there."""
+
+    vocab_size: int
+    embedding_size: int
+    hidden_size: int
+    num_layers: int
+    cell: str
+    dropout: float
+    tie_weights: bool
+    dtype: str
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "embedding_size", "hidden_size", "num_layers"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(message("language model", name, "at least 1", repr(value)))
+        if self.cell not in CELLS:
+            raise ValueError(message("language model", "cell", " | ".join(CELLS), repr(self.cell)))
+        if not 0 <= self.dropout < 1:
+            raise ValueError(message("language model", "dropout", "a probability in [0, 1)", str(self.dropout)))
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(message("language model", "dtype", "float32 | float64", repr(self.dtype)))
+        if self.tie_weights and self.embedding_size != self.hidden_size:
+            raise ValueError(
+                message(
+                    "language model",
+                    "tie_weights",
+                    f"embedding_size = hidden_size = {self.hidden_size}",
+                    str(self.embedding_size),
+                    "tied input and output embeddings have one size",
+                )
+            )
+
+
+class LanguageModel(nn.Module):
+    """P(next token | all tokens before), by an embedding, a recurrent stack and a softmax.
+
+    h_t = cell(E[x_t], h_{t-1});  P(x_{t+1} | x_1..x_t) = softmax(W h_t + b).
+    Parameters: ``embedding.weight`` (V, E), ``rnn.*`` as in `nn.LSTM`, ``head.weight`` (V, H), ``head.bias`` (V).
+
+    Args:
+        vocab_size: V; default: the size of `vocabulary`.
+        embedding_size: E; default: `hidden_size`.
+        hidden_size: H; default 512.
+        num_layers: default 3.
+        cell: "lstm" (default), "gru", "gru-reset-before", "rnn-tanh", "rnn-relu" or "rnn-sigmoid".
+        dropout: probability, in training, on the embedding's output, between layers and on the stack's output.
+        tie_weights: the head uses the embedding's weights (E = H).
+        bidirectional: refused.
+        vocabulary: for text in and out; saved with the model.
+        dtype: "float32" (default) or "float64".
+        generator: source of the initial weights and of dropout; default: seed 0.
+
+    Raises:
+        ValueError: sizes below 1, an unknown cell, a vocabulary of another size, bidirectional.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int | None = None,
+        *,
+        embedding_size: int | None = None,
+        hidden_size: int = 512,
+        num_layers: int = 3,
+        cell: str = "lstm",
+        dropout: float = 0.0,
+        tie_weights: bool = False,
+        bidirectional: bool = False,
+        vocabulary: Vocabulary | None = None,
+        dtype: str = "float32",
+        generator: Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if bidirectional:
+            reason = "a language model may not see the future: the backward direction reads the tokens to predict"
+            raise ValueError(message("language model", "bidirectional", "False", "True", reason))
+        if vocab_size is None:
+            vocab_size = len(vocabulary) if vocabulary is not None else 0
+        if vocabulary is not None and len(vocabulary) != vocab_size:
+            raise ValueError(message("language model", "vocabulary", f"{vocab_size} tokens", str(len(vocabulary))))
+        embedding_size = hidden_size if embedding_size is None else embedding_size
+        self.config = LanguageModelConfig(
+            vocab_size, embedding_size, hidden_size, num_layers, cell, float(dropout), tie_weights, dtype
+        )
+        self.vocabulary = vocabulary
+        self.training_facts: dict[str, Any] | None = None
+        self.generator = Generator(0) if generator is None else generator
+        self._build()
+
+    def _build(self) -> None:
+        config, generator = self.config, self.generator
+        self.embedding = nn.Embedding(
+            config.vocab_size, config.embedding_size, dtype=config.dtype, generator=generator
+        )
+        self.rnn = _recurrent(config, generator)
+        self.head = nn.Linear(config.hidden_size, config.vocab_size, dtype=config.dtype, generator=generator)
+        if config.tie_weights:
+            self.head.weight = self.embedding.weight
+        self.drop = nn.Dropout(config.dropout, generator=generator)
+
+    def forward(self, ids: Tensor | ArrayLike, state: State | None = None) -> tuple[Tensor, State]:
+        """Logits of the next token at every step.
+
+        Args:
+            ids: int64 (T, N).
+            state: as returned; default: zeros.
+
+        Returns:
+            Logits (T, N, V) and the state after the last step.
+        """
+        features, state = self.features(ids, state)
+        return self.head(features), state
+
+    def features(
+        self, ids: Tensor | ArrayLike, state: State | None = None, lengths: Tensor | ArrayLike | None = None
+    ) -> tuple[Tensor, State]:
+        """The stack's output (T, N, H), with dropout in training, and the state after the last step."""
+        embedded = self.drop(self.embedding(_ids(ids)))
+        before = None if state is None else (state if len(state) == 2 else state[0])
+        options = {} if lengths is None else {"lengths": _ids(lengths)}
+        output, after = self.rnn(embedded, before, **options)
+        return self.drop(output), tuple(after) if isinstance(after, tuple | list) else (after,)
+
+    def loss(
+        self,
+        ids: Tensor | ArrayLike,
+        targets: Tensor | ArrayLike,
+        state: State | None = None,
+        *,
+        lengths: Tensor | ArrayLike | None = None,
+        reduction: str = "mean",
+    ) -> tuple[Tensor, State]:
+        """Cross-entropy in nats of `targets` (T, N) after `ids` (T, N), and the state after the last step.
+
+        Targets of -100 do not count. `reduction`: "mean" over the targets that count, or "sum".
+        """
+        features, state = self.features(ids, state, lengths)
+        return self.head_loss(features, targets, reduction=reduction), state
+
+    def head_loss(self, features: Tensor, targets: Tensor | ArrayLike, *, reduction: str = "mean") -> Tensor:
+        """Cross-entropy of `targets` (T, N) given the stack's output (T, N, H): linear and log-softmax fused."""
+        flat = features.reshape(-1, self.config.hidden_size)
+        return F.linear_cross_entropy(
+            flat, self.head.weight, self.head.bias, _ids(targets).reshape(-1), reduction=reduction
+        )
+
+    def detach(self, state: State) -> State:
+        """The state without its history: the next chunk's gradient stops here."""
+        return tuple(tensor.detach() for tensor in state)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Without dropout and without a tape; the mode before is restored."""
+        training = self.training
+        self.eval()
+        try:
+            with no_grad():
+                yield
+        finally:
+            self.train(training)
+
+    def score(self, tokens: Ids, *, batch: int = 1, chunk: int = 500) -> tuple[float, int]:
+        """Total negative log-likelihood (nats) of tokens (L,), and how many were predicted (all but the first).
+
+        Args:
+            tokens: ids.
+            batch: streams read in parallel, each from a zero state; 1 (default) is the exact chain rule.
+            chunk: steps read at a time; the state is carried, so it does not change the result.
+        """
+        streams = Streams(tokens, batch=min(batch, max(len(tokens) - 1, 1)), bptt=chunk, every_token=True)
+        total, count, state = 0.0, 0, None
+        with self.evaluating():
+            for piece in streams:
+                loss, state = self.loss(piece.inputs, piece.targets, state, reduction="sum")
+                total += loss.item()
+                count += piece.tokens
+        return total, count
+
+    def log_prob(self, text: str | bytes, *, start: str | None = None) -> float:
+        """log P(text) in nats by the chain rule: the sum of log P(token | all before).
+
+        Every token but the very first is a factor (for words the end of each line is one), as in `metrics.evaluate`.
+
+        Args:
+            text: at least two tokens; one if `start` is given.
+            start: a token that conditions the first prediction, e.g. a line end; then the first is a factor too.
+        """
+        vocabulary = self.require_vocabulary()
+        tokens = vocabulary.encode(text)
+        if start is not None:
+            tokens = np.concatenate([vocabulary.encode(start, end_line=False), tokens])
+        return -self.score(tokens)[0]
+
+    def require_vocabulary(self) -> Vocabulary:
+        """The vocabulary.
+
+        Raises:
+            ValueError: the model has none.
+        """
+        if self.vocabulary is None:
+            raise ValueError(message("language model", "vocabulary", "one, to read text", "none"))
+        return self.vocabulary
+
+    def parameter_count(self) -> int:
+        """The number of trained values (tied ones once)."""
+        return sum(int(np.prod(parameter.shape)) for parameter in self.parameters())
+
+    def save(self, path: PathLike) -> None:
+        """Write one safetensors file: parameters, specification, vocabulary, facts about the training. Atomic.
+
+        Raises:
+            OSError: it cannot be written; an older file stays as it was.
+        """
+        from rnncore.models.files import save_language_model
+
+        save_language_model(self, path)
+
+    @classmethod
+    def load(cls, path: PathLike, *, generator: Generator | None = None) -> LanguageModel:
+        """Read what `save` wrote. Names, shapes and types are checked.
+
+        Raises:
+            OSError: no such file, a truncated or foreign one.
+        """
+        from rnncore.models.files import load_language_model
+
+        return load_language_model(path, generator=generator)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON."""
+        return asdict(self.config)
+
+    def __repr__(self) -> str:
+        return f"LanguageModel({json.dumps(self.to_dict())})"
+
+
+def _ids(values: Tensor | ArrayLike) -> Tensor:
+    if isinstance(values, Tensor):
+        return values
+    return Tensor(np.ascontiguousarray(values, dtype=np.int64))
+
+
+def _recurrent(config: LanguageModelConfig, generator: Generator) -> nn.Module:
+    sizes = (config.embedding_size, config.hidden_size, config.num_layers)
+    dropout = config.dropout if config.num_layers > 1 else 0.0
+    if config.cell == "lstm":
+        return nn.LSTM(*sizes, dropout=dropout, dtype=config.dtype, generator=generator)
+    if config.cell.startswith("gru"):
+        after = config.cell == "gru"
+        return nn.GRU(*sizes, dropout=dropout, reset_after=after, dtype=config.dtype, generator=generator)
+    kind = config.cell.removeprefix("rnn-")
+    return nn.RNN(*sizes, nonlinearity=kind, dropout=dropout, dtype=config.dtype, generator=generator)

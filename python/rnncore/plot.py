@@ -1,0 +1,80 @@
+"""Pictures of a run (matplotlib, imported when a picture is drawn)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from rnncore._messages import message
+
+_TRAIN, _VALID, _SMOOTH = "#9db8d9", "#d1495b", "#1f4e8c"
+
+
+def loss_curve(
+    records: Sequence[dict[str, Any]], path: str | os.PathLike[str], *, title: str = "", dpi: int = 150
+) -> None:
+    """Draw training and validation loss against the updates.
+
+    Args:
+        records: of a run's log (`train.read_log`).
+        path: the picture; its ending decides the format (png, svg, pdf).
+        title: above the picture.
+        dpi: of a png; default 150.
+
+    Raises:
+        ImportError: matplotlib is missing: ``pip install 'rnncore[plot]'``.
+        ValueError: nothing to draw, or an unknown format.
+    """
+    steps = [record for record in records if record.get("event") == "step" and record.get("loss") is not None]
+    epochs = [record for record in records if record.get("event") == "epoch" and record.get("valid_loss") is not None]
+    if not steps and not epochs:
+        raise ValueError(message("plot", "log", "at least one loss", "none", "train for some steps first"))
+    figure_class, canvas_class = _matplotlib()
+    figure = figure_class(figsize=(7, 4), layout="constrained")
+    canvas_class(figure)
+    axes = figure.add_subplot()
+    if steps:
+        x, y = [record["step"] for record in steps], [record["loss"] for record in steps]
+        axes.plot(x, y, color=_TRAIN, linewidth=0.8, label="training")
+        if len(y) >= 20:
+            axes.plot(x, _smoothed(y), color=_SMOOTH, linewidth=1.6, label="training, smoothed")
+    if epochs:
+        x, y = [record["step"] for record in epochs], [record["valid_loss"] for record in epochs]
+        axes.plot(x, y, color=_VALID, marker="o", markersize=4, linewidth=1.2, label="validation")
+        best = min(range(len(y)), key=y.__getitem__)
+        axes.annotate(
+            f"{y[best]:.3f}", (x[best], y[best]), xytext=(0, -14), textcoords="offset points", ha="center", color=_VALID
+        )
+    axes.set_xlabel("updates")
+    axes.set_ylabel("loss (nats a token)")
+    axes.set_title(title or "Loss")
+    axes.grid(alpha=0.25)
+    axes.margins(y=0.12)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(frameon=False)
+    try:
+        figure.savefig(os.fspath(path), dpi=dpi)
+    except ValueError as error:
+        raise ValueError(message("plot", str(path), "a name that ends in .png, .svg or .pdf", str(error))) from None
+
+
+def _smoothed(values: Sequence[float]) -> list[float]:
+    """A centred moving average over about a twentieth of the curve."""
+    half = max(len(values) // 40, 1)
+    result = []
+    for index in range(len(values)):
+        part = values[max(0, index - half) : index + half + 1]
+        result.append(sum(part) / len(part))
+    return result
+
+
+def _matplotlib() -> tuple[Any, Any]:
+    """Figure and a canvas that needs no display."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("pictures need matplotlib; install it with: pip install 'rnncore[plot]'") from None
+    return Figure, FigureCanvasAgg

@@ -1,0 +1,28 @@
+"""Training: the loop, its configuration, checkpoints, the log."""
+
+from rnncore.train.callbacks import Callback, TensorBoard
+from rnncore.train.checkpoint import Checkpoint, Progress
+from rnncore.train.config import OPTIMIZERS, SCHEDULES, TrainConfig
+from rnncore.train.divergence import TrainingDivergedError
+from rnncore.train.log import JsonLinesLog, read_log
+from rnncore.train.optimizer import make_optimizer, make_schedule
+from rnncore.train.run import RunFolder
+from rnncore.train.trainer import Trainer, TrainResult
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "Callback",
+    "Checkpoint",
+    "JsonLinesLog",
+    "Progress",
+    "RunFolder",
+    "TensorBoard",
+    "TrainConfig",
+    "TrainResult",
+    "Trainer",
+    "TrainingDivergedError",
+    "make_optimizer",
+    "make_schedule",
+    "read_log",
+]

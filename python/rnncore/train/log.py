@@ -1,0 +1,93 @@
+"""The log of a run: one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from rnncore._messages import message
+
+
+class JsonLinesLog:
+    """Appends records to a file; each line is complete once `write` returns.
+
+    Args:
+        path: the file.
+        keep_bytes: cut the file back to this length first (what a checkpoint knew of); 0 starts it anew.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, keep_bytes: int = 0) -> None:
+        self.path = path
+        try:
+            self._file: IO[bytes] = path.open("r+b" if path.exists() else "w+b")
+            self._file.seek(0, os.SEEK_END)
+            self._file.truncate(min(keep_bytes, self._file.tell()))
+            self._file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise _failure(path, error) from error
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one record; numbers that are not finite become null."""
+        clean = {name: _finite(value) for name, value in record.items()}
+        try:
+            self._file.write(json.dumps(clean, allow_nan=False).encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise _failure(self.path, error) from error
+
+    def sync(self) -> int:
+        """Force the lines to the disk; returns the file's length in bytes."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            return self._file.tell()
+        except OSError as error:
+            raise _failure(self.path, error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> JsonLinesLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The records of a log; a last line that a kill cut short is left out.
+
+    Raises:
+        OSError: no such file.
+        ValueError: a line that is no JSON object.
+    """
+    lines = Path(path).read_bytes().split(b"\n")
+    records = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise ValueError(message("read log", f"{path} line {number}", "a JSON object", repr(line[:40])))
+        records.append(record)
+    return records
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _failure(path: Path, error: OSError) -> OSError:
+    reason = error.strerror or str(error)
+    return OSError(message("log", str(path), "a writable file", reason, "the last checkpoint stays as it is"))

@@ -1,0 +1,391 @@
+"""Trainer: the loop that trains a language model, and everything that keeps its work safe."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from rnncore import metrics
+from rnncore._messages import message
+from rnncore.data import TextCorpus, TextSource
+from rnncore.models.language_model import LanguageModel, State
+from rnncore.train.callbacks import Callback, Record
+from rnncore.train.checkpoint import Checkpoint, Progress
+from rnncore.train.config import TrainConfig
+from rnncore.train.feeds import make_feed
+from rnncore.train.divergence import blame, divergence
+from rnncore.train.log import JsonLinesLog
+from rnncore.train.optimizer import make_optimizer, make_schedule
+from rnncore.train.run import RunFolder
+from rnncore.train.saving import save_checkpoint, save_model
+from rnncore.train.signals import StopRequest
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+        reason: "epochs", "steps", "early stopping", "interrupted" or what a callback gave to `Trainer.stop`.
+        steps: updates done; `epochs`: whole epochs done; `seconds`: training time.
+        best_valid: the best validation in nats a token, or None; `best_epoch`: when (1 is the first).
+        clipped: the share of the updates whose gradient was clipped by its norm.
+    """
+
+    reason: str
+    steps: int
+    epochs: int
+    seconds: float
+    best_valid: float | None
+    best_epoch: int
+    clipped: float
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C or SIGTERM ended it."""
+        return self.reason == "interrupted"
+
+
+class Trainer:
+    """Trains a language model on a corpus.
+
+    With a run folder it keeps a log (JSON lines), the best model, and a checkpoint, which is replaced as a whole
+    after each epoch and every `checkpoint_seconds`. `Trainer.resume` goes on from there, bit for bit as if the run
+    had never been stopped.
+
+    Args:
+        model: trained in place.
+        corpus: its validation part, where there is one, decides which model is best.
+        config: see `TrainConfig`.
+        run: where to keep the run; default: nowhere.
+        source: the files that `corpus` came from, so that `resume` finds them.
+        callbacks: called in this order.
+
+    Example:
+        >>> corpus = TextCorpus.from_text("to be or not to be, that is the question. " * 40)
+        >>> model = LanguageModel(vocabulary=corpus.vocabulary, hidden_size=16, num_layers=1)
+        >>> result = Trainer(model, corpus, TrainConfig(epochs=1, batch=4, bptt=16)).fit()
+        >>> result.reason
+        'epochs'
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        corpus: TextCorpus,
+        config: TrainConfig | None = None,
+        *,
+        run: RunFolder | None = None,
+        source: TextSource | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        if model.config.vocab_size != len(corpus.vocabulary):
+            raise ValueError(
+                message("train", "model", f"vocab_size {len(corpus.vocabulary)}", str(model.config.vocab_size))
+            )
+        self.model = model
+        self.corpus = corpus
+        self.config = config or TrainConfig()
+        self.run = run
+        self.source = source
+        self.callbacks = list(callbacks)
+        self.progress = Progress()
+        self.history: list[Record] = []
+        self.feed = make_feed(corpus, self.config)
+        self.optimizer = make_optimizer(self.config, model)
+        self.state: State | None = None
+        self._log: JsonLinesLog | None = None
+        self._log_bytes = 0
+        self._request = StopRequest()
+        self._stop_reason = ""
+        self.schedule = make_schedule(
+            self.config, self.optimizer, steps_per_epoch=len(self.feed), total_steps=self.total_steps
+        )
+        self._clock = self._window_clock = self._saved_clock = 0.0
+        self._grad_norm = self._last_lr = 0.0
+
+    def run_in(self, run: RunFolder) -> None:
+        """Keep the run in this folder (before `fit`)."""
+        self.run = run
+
+    def require_run(self) -> RunFolder:
+        """The run folder.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.run is None:
+            raise ValueError(message("train", "run", "a run folder", "none"))
+        return self.run
+
+    @classmethod
+    def resume(
+        cls,
+        run: str | os.PathLike[str] | RunFolder,
+        *,
+        corpus: TextCorpus | None = None,
+        epochs: int | None = None,
+        steps: int | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Trainer:
+        """Go on with a run.
+
+        Args:
+            run: its folder.
+            corpus: its data; default: the files it was started with are read again.
+            epochs, steps: new limits, to train longer than was planned.
+            callbacks: as in `Trainer`.
+
+        Raises:
+            OSError: no run there, a damaged checkpoint, or the data cannot be read.
+            ValueError: the data has changed.
+        """
+        folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
+        saved = Checkpoint.load(folder.checkpoint)
+        try:
+            model = saved.build_model()
+        except (ValueError, TypeError, KeyError) as error:
+            path = str(folder.checkpoint)
+            raise OSError(message("load checkpoint", path, "a model that fits its parameters", str(error))) from None
+        if corpus is None:
+            if saved.source is None:
+                raise ValueError(message("resume", "corpus", "the data that the run was trained on", "none"))
+            corpus = saved.source.load(model.require_vocabulary())
+        if corpus.fingerprint != saved.fingerprint:
+            origin = saved.source.train if saved.source else "corpus"
+            raise ValueError(message("resume", origin, "the data that the run was started with", "another text"))
+        config = saved.train
+        if epochs is not None or steps is not None:
+            config = replace(config, epochs=epochs, steps=steps)
+        trainer = cls(model, corpus, config, run=folder, source=saved.source, callbacks=callbacks)
+        trainer._restore(saved)
+        return trainer
+
+    def _restore(self, saved: Checkpoint) -> None:
+        self.progress = saved.progress
+        if self.progress.finished in ("epochs", "steps") and not self._at_limit():
+            self.progress.finished = ""
+        self.optimizer.load_state_dict({**saved.optimizer, "state": saved.slots})
+        self.schedule.load_state_dict(saved.schedule)
+        self.state = saved.state
+        self._log_bytes = saved.log_bytes
+
+    @property
+    def total_steps(self) -> int:
+        """The updates of the whole run."""
+        by_epochs = math.inf if self.config.epochs is None else self.config.epochs * len(self.feed)
+        by_steps = math.inf if self.config.steps is None else self.config.steps
+        return int(min(by_epochs, by_steps))
+
+    def stop(self, reason: str) -> None:
+        """End the run after this step (for callbacks)."""
+        self._stop_reason = reason
+
+    def fit(self) -> TrainResult:
+        """Train until the limit, early stopping or Ctrl-C.
+
+        Raises:
+            TrainingDivergedError: NaN or Inf; it names the step, the parameter and the checkpoint that is kept.
+            OSError: the run folder cannot be written; the checkpoint before stays.
+        """
+        self._begin()
+        try:
+            with StopRequest() as self._request:
+                while not self.progress.finished:
+                    self._train_epoch()
+                    if self._request.requested and not self.progress.finished:
+                        break
+        finally:
+            for callback in self.callbacks:
+                callback.on_end(self)
+            if self._log is not None:
+                self._log.close()
+        return self._result()
+
+    def _begin(self) -> None:
+        self.model.train()
+        self._clock = time.perf_counter()
+        self._window_clock = self._saved_clock = self._clock
+        if self.run is not None:
+            self._log = JsonLinesLog(self.run.log, self._log_bytes)
+            if self.progress.step == 0:
+                self._save()
+        for callback in self.callbacks:
+            callback.on_start(self)
+
+    def _train_epoch(self) -> None:
+        for index in range(self.progress.chunk, len(self.feed)):
+            self._update(index)
+            if self.progress.step % self.config.log_every == 0:
+                self._log_window()
+            if self._at_limit() or self._stop_reason:
+                break
+            if self._request.requested:
+                self._save()
+                return
+            if self._checkpoint_due():
+                self._save()
+        self._end_epoch()
+
+    def _update(self, index: int) -> None:
+        progress, config = self.progress, self.config
+        self.optimizer.zero_grad()
+        loss, tokens, state = self.feed.loss(self.model, progress.epoch, index, self.state)
+        nats = loss.item()
+        if not math.isfinite(nats):
+            self.diverged(f"the loss is {nats}", blame(self.model, loss))
+        loss.backward()
+        self._last_lr = self.optimizer.lr
+        try:
+            norm = self.optimizer.step(clip_norm=config.clip_norm, clip_value=config.clip_value)
+        except FloatingPointError:
+            self.diverged("a gradient is not finite", blame(self.model))
+        if config.schedule != "plateau":
+            self.schedule.step()
+        self.state = state
+        clipped = int(0 < config.clip_norm < norm)
+        progress.chunk, progress.step = index + 1, progress.step + 1
+        progress.epoch_nats += nats * tokens
+        progress.epoch_tokens += tokens
+        progress.window_nats += nats * tokens
+        progress.window_tokens += tokens
+        progress.window_clipped += clipped
+        progress.window_steps += 1
+        progress.clipped_steps += clipped
+        self._grad_norm = norm
+        for callback in self.callbacks:
+            callback.on_step(self, nats, norm)
+
+    def diverged(self, what: str, parameter: str) -> NoReturn:
+        """Raise `TrainingDivergedError` for the update that is being made."""
+        kept = None if self.run is None else self.run.checkpoint
+        raise divergence(self.progress.step + 1, parameter, what, self.config.lr, kept) from None
+
+    def _at_limit(self) -> bool:
+        return self.progress.step >= self.total_steps
+
+    def _checkpoint_due(self) -> bool:
+        if self.run is None:
+            return False
+        every = self.config.checkpoint_steps
+        if every is not None and self.progress.step % every == 0:
+            return True
+        return time.perf_counter() - self._saved_clock >= self.config.checkpoint_seconds
+
+    def _log_window(self) -> None:
+        progress, now = self.progress, time.perf_counter()
+        if not progress.window_steps:
+            return
+        loss = progress.window_nats / progress.window_tokens
+        record: Record = {
+            "event": "step",
+            "step": progress.step,
+            "epoch": progress.epoch + 1,
+            "loss": loss,
+            "perplexity": metrics.perplexity(loss),
+            "grad_norm": self._grad_norm,
+            "clipped": progress.window_clipped / progress.window_steps,
+            "lr": self._last_lr,
+            "tokens_per_second": progress.window_tokens / max(now - self._window_clock, 1e-9),
+            "time": self._elapsed(),
+        }
+        progress.window_nats, progress.window_tokens, progress.window_clipped, progress.window_steps = 0.0, 0, 0, 0
+        self._window_clock = now
+        self._write(record)
+        for callback in self.callbacks:
+            callback.on_log(self, record)
+
+    def _end_epoch(self) -> None:
+        progress = self.progress
+        self._log_window()
+        whole = progress.chunk >= len(self.feed)
+        train = progress.epoch_nats / max(progress.epoch_tokens, 1)
+        record: Record = {
+            "event": "epoch",
+            "step": progress.step,
+            "epoch": progress.epoch + 1,
+            "loss": train,
+            "perplexity": metrics.perplexity(train),
+        }
+        improved = self._validate(record)
+        record["clipped"] = progress.clipped_steps / max(progress.step, 1)
+        record["time"] = self._elapsed()
+        if whole:
+            progress.epoch, progress.chunk, self.state = progress.epoch + 1, 0, None
+            progress.epoch_nats, progress.epoch_tokens = 0.0, 0
+        progress.finished = self._why_finished()
+        self._write(record)
+        if improved:
+            self._save_model()
+        self._save()
+        for callback in self.callbacks:
+            callback.on_epoch(self, record)
+        self._window_clock = time.perf_counter()
+
+    def _validate(self, record: Record) -> bool:
+        """Score the validation part into `record`; whether the model is the best so far."""
+        progress = self.progress
+        if len(self.corpus.valid) < 2:
+            return True
+        total, count = self.model.score(self.corpus.valid, batch=self.config.eval_batch)
+        valid = total / count
+        record["valid_loss"] = valid
+        record["valid_perplexity"] = metrics.perplexity(valid)
+        if self.config.schedule == "plateau":
+            self.schedule.step(valid)
+        if progress.best_valid is None or valid < progress.best_valid:
+            progress.best_valid, progress.best_epoch, progress.bad_epochs = valid, progress.epoch + 1, 0
+            return True
+        progress.bad_epochs += 1
+        return False
+
+    def _why_finished(self) -> str:
+        if self._stop_reason:
+            return self._stop_reason
+        patience = self.config.patience
+        if patience is not None and self.progress.bad_epochs >= patience:
+            return "early stopping"
+        if not self._at_limit():
+            return ""
+        return "steps" if self.config.steps is not None and self.progress.step >= self.config.steps else "epochs"
+
+    def _write(self, record: Record) -> None:
+        self.history.append(record)
+        if self._log is not None:
+            self._log.write(record)
+
+    def _elapsed(self) -> float:
+        now = time.perf_counter()
+        self.progress.seconds += now - self._clock
+        self._clock = now
+        return self.progress.seconds
+
+    def _save_model(self) -> None:
+        if self.run is not None:
+            save_model(self, self.run)
+
+    def _save(self) -> None:
+        """Write the checkpoint (and, as long as no epoch has ended, the model as it is)."""
+        if self.run is None:
+            return
+        self._elapsed()
+        if self.progress.epoch == 0 and self.progress.best_valid is None:
+            self._save_model()
+        save_checkpoint(self, self.run, 0 if self._log is None else self._log.sync())
+        self._saved_clock = time.perf_counter()
+
+    def _result(self) -> TrainResult:
+        progress = self.progress
+        return TrainResult(
+            reason=progress.finished or "interrupted",
+            steps=progress.step,
+            epochs=progress.epoch,
+            seconds=progress.seconds,
+            best_valid=progress.best_valid,
+            best_epoch=progress.best_epoch,
+            clipped=progress.clipped_steps / max(progress.step, 1),
+        )
