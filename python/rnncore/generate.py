@@ -80,6 +80,8 @@ def generate(
     """
     positive("generate", "length", length)
     positive("generate", "num_samples", num_samples)
+    if not 0 <= seed < 1 << 64:
+        raise ValueError(message("generate", "seed", "0 to 2^64 - 1", str(seed)))
     if any(not string for string in stop):
         raise ValueError(message("generate", "stop", "strings of at least one character", "an empty one"))
     chosen = options or SamplingOptions()

@@ -13,7 +13,7 @@ from rnncore._messages import message
 
 
 def perplexity(nats: float) -> float:
-    """exp of the mean negative log-likelihood (nats a token); infinite where that overflows.
+    """Exp of the mean negative log-likelihood (nats a token); infinite where that overflows.
 
     >>> perplexity(0.0)
     1.0

@@ -68,13 +68,14 @@ def run(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         # The reader has gone (`rnncore sample | head`): nothing to say, and nothing to flush at exit.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         raise SystemExit(1) from None
     except Exception as error:
         if debug:
             raise
         text = error.format_message() if hasattr(error, "format_message") else _line(error)
-        typer.echo(f"rnncore: {text}", err=True)
+        if text:  # help that was shown for want of arguments has none
+            typer.echo(f"rnncore: {text}", err=True)
         raise SystemExit(exit_code(error)) from None
 
 

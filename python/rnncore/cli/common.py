@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rnncore.train import RunFolder
 
 RUN_ARGUMENT = typer.Argument(metavar="RUN", help="A run folder, or a model.safetensors file.", show_default=False)
-THREADS = typer.Option(None, "--threads", help="Threads; default: RNNCORE_NUM_THREADS or all cores.", min=1)
+THREADS = typer.Option(None, "--threads", metavar="N", help="Threads; default: RNNCORE_NUM_THREADS or all cores.")
 
 
 def set_threads(threads: int | None) -> None:

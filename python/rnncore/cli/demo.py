@@ -11,8 +11,8 @@ from rnncore.cli.common import THREADS, free_folder, set_threads
 
 def demo(
     out: Path | None = typer.Option(None, "--out", metavar="RUN", help="The run folder; default: runs/demo."),
-    epochs: int = typer.Option(8, "--epochs", help="Passes over the text.", min=1),
-    seed: int = typer.Option(1, "--seed", help="Of all random numbers.", min=0),
+    epochs: int = typer.Option(8, "--epochs", metavar="N", help="Passes over the text."),
+    seed: int = typer.Option(1, "--seed", metavar="N", help="Of all random numbers."),
     threads: int | None = THREADS,
     force: bool = typer.Option(False, "--force", help="Take the place of a run in --out."),
 ) -> None:

@@ -96,10 +96,10 @@ class TrainingProgress(Callback):
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """One line for the epoch."""
         self._epoch_tokens = trainer.progress.epoch_tokens
-        parts = [f"epoch {record['epoch']:>3}", f"train {record['loss']:.4f}"]
+        parts = [f"epoch {record['epoch']:>3}", f"train {_number(record['loss'])}"]
         if "valid_loss" in record:
-            parts.append(f"valid {record['valid_loss']:.4f}")
-            parts.append(f"perplexity {record['valid_perplexity']:.3f}")
+            parts.append(f"valid {_number(record['valid_loss'])}")
+            parts.append(f"perplexity {_number(record['valid_perplexity'])}")
         parts.append(f"{record['time']:.1f} s")
         self._plain("  ".join(parts))
 
@@ -124,9 +124,14 @@ class TrainingProgress(Callback):
         loss = self._loss.value
         perplexity = math.exp(min(loss, 700.0))
         return (
-            f"loss {loss:.3f} ppl {perplexity:.2f} {_short(rate)} {self._unit}/s "
+            f"loss {loss:.3f} ppl {perplexity:.4g} {_short(rate)} {self._unit}/s "
             f"|g| {self._norm.value:.2f} {_clock(left)} left"
         )
+
+
+def _number(value: float) -> str:
+    """Four decimals, or four digits of what has grown out of hand."""
+    return f"{value:.4f}" if value < 1e4 else f"{value:.4g}"
 
 
 def _short(value: float) -> str:

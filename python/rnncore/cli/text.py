@@ -13,14 +13,20 @@ from rnncore.cli.common import RUN_ARGUMENT, THREADS, joined, load_model, set_th
 def sample(
     run: Path = RUN_ARGUMENT,
     prompt: str = typer.Option("", "--prompt", help="What to continue; default: the start of a line."),
-    length: int = typer.Option(500, "--length", help="At most so many tokens.", min=1),
-    temperature: float = typer.Option(1.0, "--temperature", help="Below 1: safer; 0: always the likeliest.", min=0.0),
-    top_k: int = typer.Option(0, "--top-k", help="Choose among the k likeliest tokens; 0: all.", min=0),
-    top_p: float = typer.Option(1.0, "--top-p", help="Choose among the likeliest with this probability together."),
+    length: int = typer.Option(500, "--length", metavar="N", help="At most so many tokens."),
+    temperature: float = typer.Option(
+        1.0, "--temperature", metavar="X", help="Below 1: safer; 0: always the likeliest."
+    ),
+    top_k: int = typer.Option(0, "--top-k", metavar="N", help="Choose among the k likeliest tokens; 0: all."),
+    top_p: float = typer.Option(
+        1.0, "--top-p", metavar="X", help="Choose among the likeliest with this probability together."
+    ),
     stop: list[str] = typer.Option([], "--stop", help="End where this text appears; may be given several times."),
-    num_samples: int = typer.Option(1, "--num-samples", help="How many texts.", min=1),
-    beams: int = typer.Option(0, "--beams", help="Beam search for the likeliest text instead of sampling.", min=0),
-    seed: int = typer.Option(0, "--seed", help="Of the random numbers.", min=0),
+    num_samples: int = typer.Option(1, "--num-samples", metavar="N", help="How many texts."),
+    beams: int = typer.Option(
+        0, "--beams", metavar="N", help="Beam search for the likeliest text instead of sampling."
+    ),
+    seed: int = typer.Option(0, "--seed", metavar="N", help="Of the random numbers."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     threads: int | None = THREADS,
 ) -> None:
@@ -37,9 +43,7 @@ def sample(
     if beams:
         results = [beam_search(model, prompt, length=length, beams=beams)]
     else:
-        results = generate(
-            model, prompt, length=length, options=options, stop=stop, num_samples=num_samples, seed=seed
-        )
+        results = generate(model, prompt, length=length, options=options, stop=stop, num_samples=num_samples, seed=seed)
     if as_json:
         typer.echo(json.dumps([{"prompt": prompt, "text": one.text, "stopped": one.stopped} for one in results]))
         return

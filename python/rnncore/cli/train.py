@@ -2,65 +2,26 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
 from rnncore.cli.common import THREADS, draw, free_folder, set_threads
 
 if TYPE_CHECKING:
+    from rnncore.data.vocabulary import Level
     from rnncore.train import Trainer, TrainResult
 
 train_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
-
-
-class LevelName(str, Enum):
-    """What a token is."""
-
-    char = "char"
-    byte = "byte"
-    word = "word"
-
-
-class CellName(str, Enum):
-    """The recurrent cell."""
-
-    lstm = "lstm"
-    gru = "gru"
-    gru_reset_before = "gru-reset-before"
-    rnn_tanh = "rnn-tanh"
-    rnn_relu = "rnn-relu"
-    rnn_sigmoid = "rnn-sigmoid"
-
-
-class OptimizerName(str, Enum):
-    """The optimiser."""
-
-    adam = "adam"
-    adamw = "adamw"
-    sgd = "sgd"
-    rmsprop = "rmsprop"
-    asgd = "asgd"
-
-
-class ScheduleName(str, Enum):
-    """How the learning rate changes."""
-
-    constant = "constant"
-    step = "step"
-    exponential = "exponential"
-    cosine = "cosine"
-    plateau = "plateau"
 
 
 @train_app.callback()
 def train(
     context: typer.Context,
     resume: Path | None = typer.Option(None, "--resume", metavar="RUN", help="Go on with a stopped run."),
-    epochs: int | None = typer.Option(None, "--epochs", help="With --resume: a new limit.", min=1),
-    steps: int | None = typer.Option(None, "--steps", help="With --resume: a new limit.", min=1),
+    epochs: int | None = typer.Option(None, "--epochs", metavar="N", help="With --resume: a new limit."),
+    steps: int | None = typer.Option(None, "--steps", metavar="N", help="With --resume: a new limit."),
     threads: int | None = THREADS,
 ) -> None:
     """Train a model, or go on with a stopped run.
@@ -92,36 +53,48 @@ def language_model(
     text: Path = typer.Option(..., "--text", "--train", help="The training text (UTF-8).", show_default=False),
     valid: Path | None = typer.Option(None, "--valid", help="Validation text; default: the end of --text."),
     test: Path | None = typer.Option(None, "--test", help="Test text, scored at the end."),
-    level: LevelName = typer.Option(LevelName.char, "--level", help="What a token is."),
-    valid_fraction: float = typer.Option(0.1, "--valid-fraction", help="Share of --text, where no file is given."),
-    vocab_size: int | None = typer.Option(None, "--vocab-size", help="Keep so many tokens; others become <unk>."),
-    min_count: int = typer.Option(1, "--min-count", help="Rarer tokens become <unk>.", min=1),
-    cell: CellName = typer.Option(CellName.lstm, "--cell", help="The recurrent cell."),
-    hidden: int = typer.Option(512, "--hidden", help="Units of a layer.", min=1),
-    layers: int = typer.Option(3, "--layers", help="Layers.", min=1),
-    embedding: int | None = typer.Option(None, "--embedding", help="Embedding size; default: --hidden.", min=1),
+    level: str = typer.Option("char", "--level", metavar="LEVEL", help="What a token is: char, byte or word."),
+    valid_fraction: float = typer.Option(
+        0.1, "--valid-fraction", metavar="X", help="Share of --text, where no file is given."
+    ),
+    vocab_size: int | None = typer.Option(
+        None, "--vocab-size", metavar="N", help="Keep so many tokens; others become <unk>."
+    ),
+    min_count: int = typer.Option(1, "--min-count", metavar="N", help="Rarer tokens become <unk>."),
+    cell: str = typer.Option(
+        "lstm", "--cell", metavar="CELL", help="lstm, gru, gru-reset-before, rnn-tanh, rnn-relu or rnn-sigmoid."
+    ),
+    hidden: int = typer.Option(512, "--hidden", metavar="N", help="Units of a layer."),
+    layers: int = typer.Option(3, "--layers", metavar="N", help="Layers."),
+    embedding: int | None = typer.Option(None, "--embedding", metavar="N", help="Embedding size; default: --hidden."),
     tie_weights: bool = typer.Option(False, "--tie-weights", help="Use the embedding as the output layer too."),
-    dropout: float = typer.Option(0.0, "--dropout", help="Probability, in [0, 1)."),
-    bptt: int = typer.Option(50, "--bptt", help="New steps of an update (k1).", min=1),
-    bptt_back: int | None = typer.Option(None, "--bptt-back", help="Steps that the gradient goes back (k2).", min=1),
-    batch: int = typer.Option(50, "--batch", help="Parallel streams (or sentences).", min=1),
+    dropout: float = typer.Option(0.0, "--dropout", metavar="X", help="Probability, in [0, 1)."),
+    bptt: int = typer.Option(50, "--bptt", metavar="N", help="New steps of an update (k1)."),
+    bptt_back: int | None = typer.Option(
+        None, "--bptt-back", metavar="N", help="Steps that the gradient goes back (k2)."
+    ),
+    batch: int = typer.Option(50, "--batch", metavar="N", help="Parallel streams (or sentences)."),
     sentences: bool = typer.Option(False, "--sentences", help="Shuffled padded lines instead of streams."),
-    epochs: int | None = typer.Option(None, "--epochs", help="Passes over the text; default: 10.", min=1),
-    steps: int | None = typer.Option(None, "--steps", help="Stop after so many updates.", min=1),
-    optimizer: OptimizerName = typer.Option(OptimizerName.adam, "--optimizer", help="The optimiser."),
-    lr: float = typer.Option(2e-3, "--lr", help="Learning rate."),
-    momentum: float = typer.Option(0.0, "--momentum", help="Of sgd and rmsprop."),
-    weight_decay: float = typer.Option(0.0, "--weight-decay", help="Weight decay."),
-    clip: float = typer.Option(5.0, "--clip", help="Largest global gradient norm; 0: off."),
-    clip_value: float = typer.Option(0.0, "--clip-value", help="Largest gradient element; 0: off."),
-    schedule: ScheduleName = typer.Option(ScheduleName.constant, "--schedule", help="Of the learning rate."),
-    warmup: int = typer.Option(0, "--warmup", help="Updates of linear warm-up.", min=0),
-    decay: float = typer.Option(0.5, "--decay", help="Factor of step, exponential and plateau."),
-    decay_after: int = typer.Option(0, "--decay-after", help="Epochs at the full rate.", min=0),
-    patience: int | None = typer.Option(None, "--patience", help="Stop after so many epochs without gain.", min=1),
-    seed: int = typer.Option(0, "--seed", help="Of all random numbers.", min=0),
+    epochs: int | None = typer.Option(None, "--epochs", metavar="N", help="Passes over the text; default: 10."),
+    steps: int | None = typer.Option(None, "--steps", metavar="N", help="Stop after so many updates."),
+    optimizer: str = typer.Option("adam", "--optimizer", metavar="NAME", help="adam, adamw, sgd, rmsprop or asgd."),
+    lr: float = typer.Option(2e-3, "--lr", metavar="X", help="Learning rate."),
+    momentum: float = typer.Option(0.0, "--momentum", metavar="X", help="Of sgd and rmsprop."),
+    weight_decay: float = typer.Option(0.0, "--weight-decay", metavar="X", help="Weight decay."),
+    clip: float = typer.Option(5.0, "--clip", metavar="X", help="Largest global gradient norm; 0: off."),
+    clip_value: float = typer.Option(0.0, "--clip-value", metavar="X", help="Largest gradient element; 0: off."),
+    schedule: str = typer.Option(
+        "constant", "--schedule", metavar="NAME", help="constant, step, exponential, cosine or plateau."
+    ),
+    warmup: int = typer.Option(0, "--warmup", metavar="N", help="Updates of linear warm-up."),
+    decay: float = typer.Option(0.5, "--decay", metavar="X", help="Factor of step, exponential and plateau."),
+    decay_after: int = typer.Option(0, "--decay-after", metavar="N", help="Epochs at the full rate."),
+    patience: int | None = typer.Option(
+        None, "--patience", metavar="N", help="Stop after so many epochs without gain."
+    ),
+    seed: int = typer.Option(0, "--seed", metavar="N", help="Of all random numbers."),
     threads: int | None = THREADS,
-    checkpoint_steps: int | None = typer.Option(None, "--checkpoint-steps", help="Updates between saves.", min=1),
+    checkpoint_steps: int | None = typer.Option(None, "--checkpoint-steps", metavar="N", help="Updates between saves."),
     tensorboard: bool = typer.Option(False, "--tensorboard", help="Also write TensorBoard files to RUN."),
     out: Path | None = typer.Option(None, "--out", metavar="RUN", help="The run folder; default: runs/<text's name>."),
     force: bool = typer.Option(False, "--force", help="Take the place of a run in --out."),
@@ -137,8 +110,8 @@ def language_model(
 
     config = TrainConfig(
         epochs=epochs, steps=steps, batching="sentences" if sentences else "streams", batch=batch, bptt=bptt,
-        bptt_back=bptt_back, optimizer=optimizer.value, lr=lr, momentum=momentum, weight_decay=weight_decay,
-        clip_norm=clip, clip_value=clip_value, schedule=schedule.value, warmup_steps=warmup, decay=decay,
+        bptt_back=bptt_back, optimizer=optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay,
+        clip_norm=clip, clip_value=clip_value, schedule=schedule, warmup_steps=warmup, decay=decay,
         decay_after=decay_after, patience=patience, seed=seed, checkpoint_steps=checkpoint_steps,
     )  # fmt: skip
     set_threads(threads)
@@ -146,14 +119,14 @@ def language_model(
         train=str(text.absolute()),
         valid=None if valid is None else str(valid.absolute()),
         test=None if test is None else str(test.absolute()),
-        level=level.value,
+        level=cast("Level", level),
         valid_fraction=valid_fraction,
         max_size=vocab_size,
         min_count=min_count,
     )
     corpus = source.load()
     model = LanguageModel(
-        vocabulary=corpus.vocabulary, embedding_size=embedding, hidden_size=hidden, num_layers=layers, cell=cell.value,
+        vocabulary=corpus.vocabulary, embedding_size=embedding, hidden_size=hidden, num_layers=layers, cell=cell,
         dropout=dropout, tie_weights=tie_weights, generator=Generator(seed),
     )  # fmt: skip
     trainer = Trainer(model, corpus, config, source=source)

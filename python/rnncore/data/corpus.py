@@ -59,8 +59,10 @@ class TextCorpus:
         Args:
             text: the text; `bytes` must be UTF-8 unless level is "byte".
             level: "char", "byte" or "word".
-            valid, test: fractions of the text (of its lines for words), in [0, 1); default 0.1 and 0.
-            max_size, min_count: limits of the vocabulary, see `Vocabulary.build`.
+            valid: fraction for validation, in [0, 1); words are cut at a line's start; default 0.1.
+            test: fraction for the test, in [0, 1); default 0.
+            max_size: limit of the vocabulary, see `Vocabulary.build`.
+            min_count: limit of the vocabulary, see `Vocabulary.build`.
             vocabulary: use this one instead of building one.
             origin: what to call the text in errors.
 
@@ -95,9 +97,14 @@ class TextCorpus:
 
         Args:
             train: the training text. Where neither `valid` nor `test` is given it is split by the fractions.
-            valid, test: texts of their own.
-            level, max_size, min_count, vocabulary: as in `from_text`.
-            valid_fraction, test_fraction: how to split a single file; default 0.1 and 0.
+            valid: a validation text of its own.
+            test: a test text of its own.
+            level: "char", "byte" or "word".
+            valid_fraction: how much of a single file to validate on; default 0.1.
+            test_fraction: how much of a single file to test on; default 0.
+            max_size: as in `from_text`.
+            min_count: as in `from_text`.
+            vocabulary: as in `from_text`.
 
         Raises:
             OSError: a file cannot be read.

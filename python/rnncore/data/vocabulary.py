@@ -28,9 +28,9 @@ def _counts(text: str) -> dict[str, int]:
 
 
 def words_of(text: str) -> list[str]:
-    """Split into words with one ``<eos>`` for each line, as in the Penn Treebank experiments.
+    r"""Split into words with one ``<eos>`` for each line, as in the Penn Treebank experiments.
 
-    >>> words_of("a b\\n\\nc")
+    >>> words_of("a b\n\nc")
     ['a', 'b', '<eos>', '<eos>', 'c', '<eos>']
     """
     words = text.replace("\n", f" {END_OF_SEQUENCE} ").split()
@@ -64,7 +64,7 @@ class Vocabulary:
         self.unknown = unknown
         self._ids = {token: index for index, token in enumerate(self.tokens)}
         self._check()
-        self._table = self._make_table() if level == "char" else None
+        self._table = self._make_table() if level == "char" else np.empty(0, dtype=np.int32)
 
     def _check(self) -> None:
         if self.level == "byte":
@@ -193,7 +193,6 @@ class Vocabulary:
         return self._encode_characters(text) if self.level == "char" else self._encode_words(text, end_line)
 
     def _encode_characters(self, text: str) -> Ids:
-        assert self._table is not None
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
         ids = self._table[np.minimum(points, len(self._table) - 1)]
         if self.unknown is None and ids.size and int(ids.min()) == _NO_ID:

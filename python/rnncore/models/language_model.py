@@ -16,7 +16,7 @@ from rnncore._messages import message
 from rnncore.data.batches import Ids, Streams
 from rnncore.data.text import PathLike
 from rnncore.data.vocabulary import Vocabulary
-from rnncore.nn import functional as F  # noqa: N812
+from rnncore.nn import functional as F
 
 CELLS = ("rnn-tanh", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before")
 State = tuple[Tensor, ...]  # (h,) or, for the LSTM, (h, c); each (num_layers, N, H)
@@ -36,7 +36,7 @@ class LanguageModelConfig:
     dtype: str
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "embedding_size", "hidden_size", "num_layers"):
+        for name in ("vocab_size", "hidden_size", "num_layers", "embedding_size"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(message("language model", name, "at least 1", repr(value)))
@@ -115,9 +115,7 @@ class LanguageModel(nn.Module):
 
     def _build(self) -> None:
         config, generator = self.config, self.generator
-        self.embedding = nn.Embedding(
-            config.vocab_size, config.embedding_size, dtype=config.dtype, generator=generator
-        )
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size, dtype=config.dtype, generator=generator)
         self.rnn = _recurrent(config, generator)
         self.head = nn.Linear(config.hidden_size, config.vocab_size, dtype=config.dtype, generator=generator)
         if config.tie_weights:
@@ -203,7 +201,7 @@ class LanguageModel(nn.Module):
         return total, count
 
     def log_prob(self, text: str | bytes, *, start: str | None = None) -> float:
-        """log P(text) in nats by the chain rule: the sum of log P(token | all before).
+        """Log P(text) in nats by the chain rule: the sum of log P(token | all before).
 
         Every token but the very first is a factor (for words the end of each line is one), as in `metrics.evaluate`.
 

@@ -16,8 +16,10 @@ def make_optimizer(config: TrainConfig, model: LanguageModel) -> optim.Optimizer
         return optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=decay)
     if config.optimizer == "rmsprop":
         return optim.RMSprop(parameters, lr=lr, momentum=momentum, weight_decay=decay)
-    kinds = {"adam": optim.Adam, "adamw": optim.AdamW, "asgd": optim.ASGD}
-    return kinds[config.optimizer](parameters, lr=lr, weight_decay=decay)
+    if config.optimizer == "asgd":
+        return optim.ASGD(parameters, lr=lr, weight_decay=decay)
+    kind = optim.AdamW if config.optimizer == "adamw" else optim.Adam
+    return kind(parameters, lr=lr, weight_decay=decay)
 
 
 def make_schedule(
@@ -30,7 +32,7 @@ def make_schedule(
     """
     if config.schedule == "plateau":
         return schedules.ReduceOnPlateau(optimizer, factor=config.decay, patience=config.plateau_patience)
-    schedule = schedules.Constant(optimizer)
+    schedule: schedules.Schedule = schedules.Constant(optimizer)
     span = steps_per_epoch * config.decay_every
     if config.schedule == "step":
         schedule = schedules.Step(optimizer, span, gamma=config.decay)

@@ -16,8 +16,8 @@ from rnncore.models.language_model import LanguageModel, State
 from rnncore.train.callbacks import Callback, Record
 from rnncore.train.checkpoint import Checkpoint, Progress
 from rnncore.train.config import TrainConfig
-from rnncore.train.feeds import make_feed
 from rnncore.train.divergence import blame, divergence
+from rnncore.train.feeds import make_feed
 from rnncore.train.log import JsonLinesLog
 from rnncore.train.optimizer import make_optimizer, make_schedule
 from rnncore.train.run import RunFolder
@@ -137,7 +137,8 @@ class Trainer:
         Args:
             run: its folder.
             corpus: its data; default: the files it was started with are read again.
-            epochs, steps: new limits, to train longer than was planned.
+            epochs: a new limit, to train longer than was planned.
+            steps: a new limit, likewise.
             callbacks: as in `Trainer`.
 
         Raises:
