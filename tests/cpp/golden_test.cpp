@@ -18,8 +18,7 @@ namespace {
 
 std::vector<std::filesystem::path> golden_files() {
   std::vector<std::filesystem::path> files;
-  const auto folder = std::filesystem::path(__FILE__).parent_path().parent_path() / "golden";
-  for (const auto& entry : std::filesystem::directory_iterator(folder))
+  for (const auto& entry : std::filesystem::directory_iterator(RNNCORE_GOLDEN_FOLDER))
     if (entry.path().filename().string().rfind("recurrent_", 0) == 0) files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   return files;
