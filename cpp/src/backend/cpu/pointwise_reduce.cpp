@@ -11,6 +11,7 @@
 #include "backend/cpu/map.h"
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "backend/pointwise.h"
@@ -52,33 +53,39 @@ double SumChunk(std::int64_t n, const T* x) {
   return SumMap1(hn::ScalableTag<T>(), n, x, T(0), [](auto, auto v) HWY_ATTR { return v; });
 }
 
-// Squares of single precision are summed in double, so that 1e-30 and 1e30 both count. limit 0: no clamp.
+// Squares of single precision are summed in double, so that 1e-30 and 1e30 both count. limit 0: no clamp. Infinity is
+// not clamped: a gradient that is not finite must show in the sum.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Bounded(D d, V v, hn::TFromD<D> limit) {
+  const V size = hn::Abs(v), top = hn::Set(d, limit);
+  const auto beyond =
+      hn::And(hn::Gt(size, top), hn::Lt(size, hn::Set(d, std::numeric_limits<hn::TFromD<D>>::infinity())));
+  return hn::IfThenElse(beyond, top, v);
+}
+
 HWY_INLINE double SquareChunk(std::int64_t n, const double* x, double limit) {
-  if (limit > 0)
-    return SumMap1(hn::ScalableTag<double>(), n, x, 0.0, [limit](auto d, auto v) HWY_ATTR {
-      const auto c = hn::IfThenElse(hn::Gt(hn::Abs(v), hn::Set(d, limit)), hn::Set(d, limit), v);
-      return hn::Mul(c, c);
-    });
-  return SumMap1(hn::ScalableTag<double>(), n, x, 0.0, [](auto, auto v) HWY_ATTR { return hn::Mul(v, v); });
+  return SumMap1(hn::ScalableTag<double>(), n, x, 0.0, [limit](auto d, auto v) HWY_ATTR {
+    const auto c = Bounded(d, v, limit);
+    return hn::Mul(c, c);
+  });
 }
 
 HWY_INLINE double SquareChunk(std::int64_t n, const float* x, float limit) {
   const hn::ScalableTag<double> dd;
   const hn::Rebind<float, decltype(dd)> df;
   const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(dd));
-  const auto top = hn::Set(df, limit > 0 ? limit : std::numeric_limits<float>::infinity());
-  const auto bounded = [&top](auto v) HWY_ATTR { return hn::IfThenElse(hn::Gt(hn::Abs(v), top), top, v); };
   auto s0 = hn::Zero(dd), s1 = s0;
   std::int64_t i = 0;
   for (; i + 2 * lanes <= n; i += 2 * lanes) {
-    const auto a = hn::PromoteTo(dd, bounded(hn::LoadU(df, x + i)));
-    const auto b = hn::PromoteTo(dd, bounded(hn::LoadU(df, x + i + lanes)));
+    const auto a = hn::PromoteTo(dd, Bounded(df, hn::LoadU(df, x + i), limit));
+    const auto b = hn::PromoteTo(dd, Bounded(df, hn::LoadU(df, x + i + lanes), limit));
     s0 = hn::MulAdd(a, a, s0);
     s1 = hn::MulAdd(b, b, s1);
   }
   double sum = hn::GetLane(hn::SumOfLanes(dd, hn::Add(s0, s1)));
   for (; i < n; ++i) {
-    const double v = limit > 0 && std::abs(x[i]) > limit ? static_cast<double>(limit) : static_cast<double>(x[i]);
+    const float size = std::abs(x[i]);
+    const double v = size > limit && std::isfinite(size) ? static_cast<double>(limit) : static_cast<double>(size);
     sum += v * v;
   }
   return sum;
@@ -86,7 +93,7 @@ HWY_INLINE double SquareChunk(std::int64_t n, const float* x, float limit) {
 
 template <typename T>
 double SquareChunkKernel(std::int64_t n, const T* x, T limit) {
-  return SquareChunk(n, x, limit);
+  return SquareChunk(n, x, limit > 0 ? limit : std::numeric_limits<T>::infinity());
 }
 
 constexpr std::int64_t kBlock = 64;
