@@ -65,18 +65,6 @@ void bind_shape(py::module_& m, py::class_<Tensor>& c) {
   both(m, c, "chunk", &chunk, py::arg("chunks"), py::arg("dim") = 0, Release());
 }
 
-void bind_reductions(py::module_& m, py::class_<Tensor>& c) {
-  both(m, c, "sum", [](T a, Axis dim, bool keepdim) { return dim ? sum(a, *dim, keepdim) : sum(a); },
-       py::arg("dim") = py::none(), py::arg("keepdim") = false, Release());
-  both(m, c, "mean", [](T a, Axis dim, bool keepdim) { return dim ? mean(a, *dim, keepdim) : mean(a); },
-       py::arg("dim") = py::none(), py::arg("keepdim") = false, Release());
-  both(m, c, "argmax", [](T a, Axis dim) { return dim ? argmax(a, *dim) : argmax(a.reshape({-1}), 0); },
-       py::arg("dim") = py::none(), Release());
-  both(m, c, "topk", &topk, py::arg("k"), py::arg("dim") = -1);
-  both(m, c, "softmax", &softmax, py::arg("dim") = -1, Release());
-  both(m, c, "log_softmax", &log_softmax, py::arg("dim") = -1, Release());
-}
-
 // The k largest along an axis, best first, equals in index order; off the tape.
 py::tuple topk(T a, std::int64_t k, std::int64_t dim) {
   const std::int64_t size = a.size(dim);
@@ -89,6 +77,18 @@ py::tuple topk(T a, std::int64_t k, std::int64_t dim) {
   const py::object first = numpy.attr("take")(order, numpy.attr("arange")(k), py::arg("axis") = dim);
   const py::object values = numpy.attr("take_along_axis")(view, first, py::arg("axis") = dim);
   return py::make_tuple(to_tensor(values), to_tensor(first));
+}
+
+void bind_reductions(py::module_& m, py::class_<Tensor>& c) {
+  both(m, c, "sum", [](T a, Axis dim, bool keepdim) { return dim ? sum(a, *dim, keepdim) : sum(a); },
+       py::arg("dim") = py::none(), py::arg("keepdim") = false, Release());
+  both(m, c, "mean", [](T a, Axis dim, bool keepdim) { return dim ? mean(a, *dim, keepdim) : mean(a); },
+       py::arg("dim") = py::none(), py::arg("keepdim") = false, Release());
+  both(m, c, "argmax", [](T a, Axis dim) { return dim ? argmax(a, *dim) : argmax(a.reshape({-1}), 0); },
+       py::arg("dim") = py::none(), Release());
+  both(m, c, "topk", &topk, py::arg("k"), py::arg("dim") = -1);
+  both(m, c, "softmax", &softmax, py::arg("dim") = -1, Release());
+  both(m, c, "log_softmax", &log_softmax, py::arg("dim") = -1, Release());
 }
 
 void bind_losses(py::module_& m) {

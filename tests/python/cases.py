@@ -70,8 +70,6 @@ def _variants(cell: str) -> list[RecurrentCase]:
 
 
 CASES = [case for cell in CELLS for case in _variants(cell)]
-GOLDEN_VARIANTS = ("state", "nobias", "layers2", "layers3-batchfirst", "bidirectional", "layers2-bidirectional-lengths")
-GOLDEN_CASES = [case for case in CASES if case.variant in GOLDEN_VARIANTS]
 
 
 def spec_of(case: RecurrentCase) -> rnncore.RecurrentSpec:
