@@ -127,7 +127,7 @@ def _joined(parts: list[rnncore.Tensor], case: RecurrentCase) -> Any:
 
 
 def run_rnncore(case: RecurrentCase, arrays: Arrays, dtype: str) -> Arrays:
-    """Outputs, final states, the loss, and its gradient for every input, state and parameter ("d.NAME")."""
+    """Outputs, final states, and the gradient of a weighted sum of them for every input, state and parameter ("d.NAME")."""
     module = build(case, arrays, dtype)
     kinds = ("h", "c") if case.cell == "lstm" else ("h",)
     leaves = {"x": _leaf(arrays["x"], dtype)}
@@ -143,7 +143,6 @@ def run_rnncore(case: RecurrentCase, arrays: Arrays, dtype: str) -> Arrays:
     loss = sum((value * rnncore.tensor(arrays[f"w.{name}"], dtype=dtype)).sum() for name, value in results.items())
     loss.backward()
     leaves.update({f"p.{name}": parameter for name, parameter in module.named_parameters()})
-    results["loss"] = loss
     return {name: value.numpy() for name, value in results.items()} | {
         f"d.{name}": leaf.grad.numpy() for name, leaf in leaves.items()
     }

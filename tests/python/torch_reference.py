@@ -115,7 +115,6 @@ def run_torch(case: RecurrentCase, arrays: Arrays, *, composed: bool | None = No
     results = module_stack(case, leaves) if use_module else composed_stack(case, leaves)
     loss = sum((value * torch.tensor(arrays[f"w.{name}"])).sum() for name, value in results.items())
     loss.backward()
-    results["loss"] = loss
     found: Arrays = {name: value.detach().numpy() for name, value in results.items()}
     for name, leaf in leaves.items():
         found[f"d.{name}"] = np.zeros(leaf.shape) if leaf.grad is None else leaf.grad.numpy()
