@@ -198,6 +198,7 @@ OPTIMIZERS: dict[str, dict[str, float | bool | str]] = {
 
 def optimizers(steps: int = 5) -> tuple[Tensors, dict[str, str]]:
     """A parameter's values after each of a few updates with given gradients, for each optimiser."""
+    torch.set_default_dtype(torch.float64)  # or ASGD keeps its step size rounded to float32
     generator = torch.Generator().manual_seed(7)
     tensors: Tensors = {}
     for name, options in OPTIMIZERS.items():
@@ -210,6 +211,7 @@ def optimizers(steps: int = 5) -> tuple[Tensors, dict[str, str]]:
             tensors[f"{name}.gradient.{number}"] = parameter.grad.clone()
             optimizer.step()
             tensors[f"{name}.after.{number}"] = parameter.detach().clone()
+    torch.set_default_dtype(torch.float32)
     return tensors, {name: json.dumps(options) for name, options in OPTIMIZERS.items()}
 
 

@@ -127,7 +127,7 @@ def _joined(parts: list[rnncore.Tensor], case: RecurrentCase) -> Any:
 
 
 def run_rnncore(case: RecurrentCase, arrays: Arrays, dtype: str) -> Arrays:
-    """Outputs, final states, and the gradient of a weighted sum of them for every input, state and parameter ("d.NAME")."""
+    """Outputs, final states, and the gradient ("d.NAME") of a weighted sum of them for every input and parameter."""
     module = build(case, arrays, dtype)
     kinds = ("h", "c") if case.cell == "lstm" else ("h",)
     leaves = {"x": _leaf(arrays["x"], dtype)}
