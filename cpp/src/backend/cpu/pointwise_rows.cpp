@@ -30,7 +30,7 @@ struct RowKernels {
   // dweight += dy * (x - mean) * rstd, dbias += dy; either may be null
   void (*norm_parameters)(std::int64_t n, const T* x, const T* stats, const T* dy, T* dweight, T* dbias);
   // Groups [begin, end) of `total` elements.
-  void (*dropout)(std::int64_t begin, std::int64_t end, std::int64_t total, std::uint64_t threshold, T scale,
+  void (*dropout)(std::int64_t begin, std::int64_t end, std::int64_t total, std::uint32_t threshold, T scale,
                   std::uint64_t seed, std::uint64_t call, const T* x, T* y);
 };
 struct RowTable {
@@ -104,56 +104,98 @@ void NormParameters(std::int64_t n, const T* x, const T* stats, const T* dy, T* 
     for (std::int64_t i = 0; i < n; ++i) dbias[i] += dy[i];
 }
 
-// words[j][lane]: word j of block first + lane, in the low half of each element.
-HWY_INLINE void PhiloxGroup(std::uint64_t seed, std::uint64_t call, std::uint64_t first,
-                            std::uint64_t (*words)[kDropBlocks]) {
 #if HWY_TARGET == HWY_SCALAR
+HWY_INLINE void PhiloxGroup(std::uint64_t seed, std::uint64_t call, std::uint64_t first, std::uint32_t* words) {
   for (std::int64_t lane = 0; lane < kDropBlocks; ++lane) {
     std::uint32_t out[4];
     backend::philox(seed, call, first + static_cast<std::uint64_t>(lane), out);
-    for (int j = 0; j < 4; ++j) words[j][lane] = out[j];
+    for (int j = 0; j < 4; ++j) words[j * kDropBlocks + lane] = out[j];
   }
+}
 #else
-  // 64-bit lanes: MulEven multiplies the low halves into 64 bits; what is in the high halves never matters.
-  const hn::ScalableTag<std::uint64_t> d;
+// One Philox block per 64-bit lane. MulEven multiplies the low halves into 64 bits; the high halves never matter.
+template <class D, class V = hn::Vec<D>>
+struct PhiloxLanes {
+  V c0, c1, c2, c3;
+
+  HWY_INLINE void Round(D d, V k0, V k1) {
+    const hn::Repartition<std::uint32_t, D> d32;
+    const V p0 = hn::MulEven(hn::BitCast(d32, c0), hn::Set(d32, backend::kPhiloxM0));
+    const V p1 = hn::MulEven(hn::BitCast(d32, c2), hn::Set(d32, backend::kPhiloxM1));
+    c0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p1), c1), k0);
+    c2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p0), c3), k1);
+    c1 = p1;
+    c3 = p0;
+  }
+};
+
+// words[j * kDropBlocks + i]: word j of block first + i.
+HWY_INLINE void PhiloxGroup(std::uint64_t seed, std::uint64_t call, std::uint64_t first, std::uint32_t* words) {
+  const hn::CappedTag<std::uint64_t, kDropBlocks / 2> d;
   const hn::Repartition<std::uint32_t, decltype(d)> d32;
   const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const auto m0 = hn::Set(d32, backend::kPhiloxM0), m1 = hn::Set(d32, backend::kPhiloxM1);
-  for (std::int64_t lane = 0; lane < kDropBlocks; lane += lanes) {
-    const auto block = hn::Add(hn::Iota(d, 0), hn::Set(d, first + static_cast<std::uint64_t>(lane)));
-    auto c0 = block, c1 = hn::ShiftRight<32>(block), c2 = hn::Set(d, call), c3 = hn::Set(d, call >> 32);
+  const auto low = hn::Set(d, call), high = hn::Set(d, call >> 32);
+  for (std::int64_t at = 0; at < kDropBlocks; at += 2 * lanes) {
+    const auto a0 = hn::Add(hn::Iota(d, 0), hn::Set(d, first + static_cast<std::uint64_t>(at)));
+    const auto b0 = hn::Add(a0, hn::Set(d, static_cast<std::uint64_t>(lanes)));
+    PhiloxLanes<decltype(d)> a{a0, hn::ShiftRight<32>(a0), low, high}, b{b0, hn::ShiftRight<32>(b0), low, high};
     std::uint32_t k0 = static_cast<std::uint32_t>(seed), k1 = static_cast<std::uint32_t>(seed >> 32);
     for (int round = 0; round < backend::kPhiloxRounds; ++round) {
-      const auto p0 = hn::MulEven(hn::BitCast(d32, c0), m0), p1 = hn::MulEven(hn::BitCast(d32, c2), m1);
-      c0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p1), c1), hn::Set(d, std::uint64_t{k0}));
-      c2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(p0), c3), hn::Set(d, std::uint64_t{k1}));
-      c1 = p1;
-      c3 = p0;
+      const auto key0 = hn::Set(d, std::uint64_t{k0}), key1 = hn::Set(d, std::uint64_t{k1});
+      a.Round(d, key0, key1);
+      b.Round(d, key0, key1);
       k0 += backend::kPhiloxW0;
       k1 += backend::kPhiloxW1;
     }
-    hn::StoreU(c0, d, words[0] + lane);
-    hn::StoreU(c1, d, words[1] + lane);
-    hn::StoreU(c2, d, words[2] + lane);
-    hn::StoreU(c3, d, words[3] + lane);
+    const auto store = [&](int j, auto u, auto v) HWY_ATTR {
+      hn::StoreU(hn::ConcatEven(d32, hn::BitCast(d32, v), hn::BitCast(d32, u)), d32, words + j * kDropBlocks + at);
+    };
+    store(0, a.c0, b.c0);
+    store(1, a.c1, b.c1);
+    store(2, a.c2, b.c2);
+    store(3, a.c3, b.c3);
   }
+}
 #endif
+
+// y = x scale where the word is at least threshold, else 0; n is a multiple of every vector.
+HWY_INLINE void KeepWords(const std::uint32_t* words, std::uint32_t threshold, float scale, const float* x, float* y) {
+  const hn::ScalableTag<float> d;
+  const hn::RebindToUnsigned<decltype(d)> du;
+  for (std::int64_t i = 0; i < kDropGroup; i += static_cast<std::int64_t>(hn::Lanes(d))) {
+    const auto drop = hn::RebindMask(d, hn::Lt(hn::LoadU(du, words + i), hn::Set(du, threshold)));
+    hn::StoreU(hn::IfThenZeroElse(drop, hn::Mul(hn::LoadU(d, x + i), hn::Set(d, scale))), d, y + i);
+  }
+}
+
+HWY_INLINE void KeepWords(const std::uint32_t* words, std::uint32_t threshold, double scale, const double* x,
+                          double* y) {
+  const hn::ScalableTag<double> d;
+  const hn::RebindToSigned<decltype(d)> di;
+  const hn::Rebind<std::uint32_t, decltype(d)> d32;
+  const hn::RebindToUnsigned<decltype(d)> du;
+  for (std::int64_t i = 0; i < kDropGroup; i += static_cast<std::int64_t>(hn::Lanes(d))) {
+    const auto word = hn::BitCast(di, hn::PromoteTo(du, hn::LoadU(d32, words + i)));
+    const auto drop = hn::RebindMask(d, hn::Lt(word, hn::Set(di, static_cast<std::int64_t>(threshold))));
+    hn::StoreU(hn::IfThenZeroElse(drop, hn::Mul(hn::LoadU(d, x + i), hn::Set(d, scale))), d, y + i);
+  }
 }
 
 template <typename T>
-void Dropout(std::int64_t begin, std::int64_t end, std::int64_t total, std::uint64_t threshold, T scale,
+void Dropout(std::int64_t begin, std::int64_t end, std::int64_t total, std::uint32_t threshold, T scale,
              std::uint64_t seed, std::uint64_t call, const T* x, T* y) {
-  alignas(64) std::uint64_t words[4][kDropBlocks];
+  alignas(64) std::uint32_t words[kDropGroup];
   for (std::int64_t g = begin; g < end; ++g) {
     PhiloxGroup(seed, call, static_cast<std::uint64_t>(g * kDropBlocks), words);
-    const std::uint64_t* word = words[0];
-    const T* from = x + g * kDropGroup;
-    T* to = y + g * kDropGroup;
-    const std::int64_t count = HWY_MIN(kDropGroup, total - g * kDropGroup);
-    for (std::int64_t i = 0; i < count; ++i) {
-      const T kept = from[i] * scale;
-      to[i] = (word[i] & 0xFFFFFFFFu) >= threshold ? kept : T(0);
+    const std::int64_t at = g * kDropGroup, count = total - at;
+    if (count >= kDropGroup) {
+      KeepWords(words, threshold, scale, x + at, y + at);
+      continue;
     }
+    T part[kDropGroup] = {};
+    std::memcpy(part, x + at, static_cast<std::size_t>(count) * sizeof(T));
+    KeepWords(words, threshold, scale, part, part);
+    std::memcpy(y + at, part, static_cast<std::size_t>(count) * sizeof(T));
   }
 }
 
@@ -246,14 +288,15 @@ void layer_norm_backward(Device, const LayerNorm& norm, const void* dy, void* dx
   });
 }
 
-void dropout(Device, DType dtype, std::int64_t n, double p, std::uint64_t seed, std::uint64_t call, const void* x,
-             void* y) {
-  const auto threshold = static_cast<std::uint64_t>(p * 4294967296.0);  // words below it drop the element
-  const double scale = p < 1.0 ? 1.0 / (1.0 - p) : 0.0;
+void dropout(Device device, DType dtype, std::int64_t n, double p, std::uint64_t seed, std::uint64_t call,
+             const void* x, void* y) {
+  if (p >= 1.0) return zero(device, y, n * size_of(dtype));
+  const auto threshold = static_cast<std::uint32_t>(p * 4294967296.0);  // words below it drop the element
+  const double scale = 1.0 / (1.0 - p);
   cpu::with_float(dtype, [&](auto zero) {
     using T = decltype(zero);
     const auto run = cpu::kernels<T>().dropout;
-    cpu::run_team(cpu::threads_for(4.0 * static_cast<double>(n)), [&](const Member& member) {
+    cpu::run_team(cpu::threads_for(6.0 * static_cast<double>(n)), [&](const Member& member) {
       const Range groups = member.share((n + cpu::kDropGroup - 1) / cpu::kDropGroup, 16);
       run(groups.begin, groups.end, n, threshold, static_cast<T>(scale), seed, call, static_cast<const T*>(x),
           static_cast<T*>(y));
