@@ -129,5 +129,22 @@ TEST(LossGradients, Dropout) {
   EXPECT_EQ(sum(dropout(ones, 1.0, true, generator)).item(), 0.0);
 }
 
+// backend/philox.h fixes which word decides which element, whatever the instruction set.
+TEST(LossGradients, DropoutMaskIsPhilox) {
+  const std::string before = target_name();
+  for (const auto& target : supported_targets()) {
+    set_target(target);
+    Generator generator(0x123456789ABCDEFull);
+    generator.next_call();
+    const Tensor y = dropout(Tensor::full({1000}, 1.0, DType::float64), 0.4, true, generator);
+    for (std::int64_t i = 0; i < 1000; ++i) {
+      const PhiloxBlock block = philox(generator.seed(), 1, static_cast<std::uint64_t>(i / 64 * 16 + i % 16));
+      const bool kept = block.word[i % 64 / 16] >= 0.4 * 4294967296.0 - 1;
+      ASSERT_EQ(y.data<double>()[i] != 0, kept) << target << " element " << i;
+    }
+  }
+  set_target(before);
+}
+
 }  // namespace
 }  // namespace rnncore::test

@@ -64,12 +64,12 @@ class OpsAcross : public ::testing::Test {
 };
 
 TEST_F(OpsAcross, OneThreadIsManyThreadsBitForBit) {
-  for (const auto& target : supported_targets()) {
+  for (const auto& target : {supported_targets().front(), supported_targets().back()}) {
     set_target(target);
     for (const DType dtype : {DType::float32, DType::float64}) {
       set_num_threads(1);
       const auto one = everything(dtype);
-      for (const int threads : {2, 3}) {
+      for (const int threads : {2, 3}) {  // 3: shares of unequal size
         set_num_threads(threads);
         const auto many = everything(dtype);
         for (std::size_t i = 0; i < one.size(); ++i)
@@ -83,6 +83,7 @@ TEST_F(OpsAcross, OneThreadIsManyThreadsBitForBit) {
 }
 
 TEST_F(OpsAcross, TargetsAgree) {
+  set_num_threads(1);
   for (const DType dtype : {DType::float32, DType::float64}) {
     set_target(supported_targets().back());
     const auto base = everything(dtype);
