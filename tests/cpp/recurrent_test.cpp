@@ -252,6 +252,39 @@ TEST_P(RecurrentBits, EveryTargetAgreesWithTheBestOne) {
   set_target(best);
 }
 
+// Token inputs: the table gives the bits of the lookup, and the same gradients up to the order of sums.
+TEST_P(RecurrentBits, TokenTableEqualsLookup) {
+  const std::int64_t T = 30, N = 4, V = 11, I = 6;
+  const RecurrentSpec spec = make_spec(GetParam(), I, {13, 9}, true, true);
+  const std::vector<Tensor> values = make_parameters(spec);
+  std::vector<std::int64_t> ids;
+  for (std::int64_t i = 0; i < T * N; ++i) ids.push_back(i * i % V);
+  const Tensor id_tensor = Tensor::from(ids, {T, N}), matrix = numbers({V, I}, 9);
+  std::vector<std::vector<Tensor>> results;
+  for (const bool table : {false, true}) {
+    std::vector<Tensor> leaves = {test::leaf(matrix)}, parameters;
+    for (const Tensor& v : values) parameters.push_back(test::leaf(v));
+    RecurrentInput input;
+    if (table) {
+      input.ids = id_tensor;
+      input.embedding = leaves[0];
+    } else {
+      input.x = embedding(leaves[0], id_tensor);
+    }
+    input.lengths = Tensor::from(std::vector<std::int64_t>{30, 12, 29, 1}, {N});
+    const RecurrentOutput out = recurrent(spec, parameters, input);
+    sum(mul(out.y, numbers(out.y.shape(), 5))).backward();
+    std::vector<Tensor> result = {out.y, leaves[0].grad()};
+    for (const Tensor& p : parameters) result.push_back(p.grad());
+    results.push_back(result);
+  }
+  expect_same_bits(results[0][0], results[1][0], "y");
+  for (std::size_t i = 1; i < results[0].size(); ++i)
+    for (std::int64_t j = 0; j < results[0][i].numel(); ++j)
+      ASSERT_NEAR(results[0][i].data<double>()[j], results[1][i].data<double>()[j],
+                  1e-12 * (1 + std::abs(results[0][i].data<double>()[j]))) << "gradient " << i;
+}
+
 TEST(RecurrentErrors, NameTheArgument) {
   const RecurrentSpec spec = make_spec(CellKind::lstm, 3, {4});
   std::vector<Tensor> parameters = make_parameters(spec);

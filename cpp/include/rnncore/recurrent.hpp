@@ -57,7 +57,9 @@ struct RecurrentState {
 };
 
 struct RecurrentInput {
-  Tensor x;           // (T, N, I)
+  Tensor x;           // (T, N, I), or else
+  Tensor ids;         // int64 (T, N) with
+  Tensor embedding;   // (V, I): x[t, n] = embedding[ids[t, n]], at a fraction of the work where V < T*N
   RecurrentState state;
   Tensor lengths;     // int64 (N), 0 <= length <= T, or undefined: steps t >= length leave the state and output zeros
   Tensor reset_mask;  // uint8 (T, N) or undefined: nonzero at (t, n) = a new sequence starts there:
@@ -71,7 +73,7 @@ struct RecurrentOutput {
   RecurrentState state;
 };
 
-// Differentiable in x, the initial state and every parameter.
+// Differentiable in x (or embedding), the initial state and every parameter.
 RNNCORE_EXPORT RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& parameters,
                                          const RecurrentInput& input);
 

@@ -16,6 +16,7 @@ struct RecurrentGeometry {
   bool reverse = false;   // from the last step to the first
   bool masked = false;    // lengths or a reset mask are given
   bool training = false;  // forward keeps what backward needs
+  std::int64_t V = 0;     // > 0: token inputs out of a vocabulary of V (Tokens)
 };
 
 // Layouts of the weights; each depends on one weight tensor alone.
@@ -33,19 +34,27 @@ struct RecurrentWeights {
 // Working memory, in elements of the geometry's dtype (flags: bytes). With geometry.training it carries forward's
 // results to backward and must stay untouched in between.
 struct RecurrentSizes {
-  std::int64_t gates = 0, c = 0, states = 0, p = 0, bias = 0, flags = 0;
+  std::int64_t gates = 0, c = 0, states = 0, p = 0, bias = 0, flags = 0, table = 0;
 };
 RecurrentSizes recurrent_sizes(Device device, const RecurrentGeometry& g);
 struct RecurrentBuffers {
-  void *gates = nullptr, *c = nullptr, *states = nullptr, *p = nullptr, *bias = nullptr;
+  void *gates = nullptr, *c = nullptr, *states = nullptr, *p = nullptr, *bias = nullptr, *table = nullptr;
   std::uint8_t* flags = nullptr;
+};
+
+// Token inputs: x[t, n] = embedding[ids[t, n]]. The input product is then a table of V rows (embedding times W_ih) and
+// its gradient a sum into that table by token: where V < T*N, most of the layer's input work disappears.
+struct Tokens {
+  const std::int64_t* ids = nullptr;  // (T, N), within [0, V); null: x is given instead
+  const void* embedding = nullptr;    // (V, I)
 };
 
 struct RecurrentForward {
   RecurrentGeometry geometry;
   RecurrentWeights weights;
   RecurrentBuffers buffers;
-  const void* x = nullptr;                  // (T, N, I)
+  const void* x = nullptr;                  // (T, N, I), or
+  Tokens tokens;
   const void *h0 = nullptr, *c0 = nullptr;  // (N, H) or null: zeros
   const std::int64_t* lengths = nullptr;    // (N) or null
   const std::uint8_t* reset = nullptr;      // (T, N) or null
@@ -61,8 +70,9 @@ struct RecurrentBackward {
   RecurrentWeights weights;
   RecurrentBuffers buffers;  // as forward left them; gates are overwritten
   const void *x = nullptr, *y = nullptr, *h0 = nullptr;
+  Tokens tokens;
   const void *dy = nullptr, *dh_n = nullptr, *dc_n = nullptr;  // any may be null: zero
-  void *dx = nullptr, *dh0 = nullptr, *dc0 = nullptr;          // null: not wanted
+  void *dx = nullptr, *dh0 = nullptr, *dc0 = nullptr;          // null: not wanted; dx (V, I) with tokens
   void *dw_ih = nullptr, *dw_hh = nullptr;                     // both or neither
   void *db_ih = nullptr, *db_hh = nullptr;                     // null without bias
 };

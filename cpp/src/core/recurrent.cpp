@@ -40,24 +40,63 @@ void check_masks(const RecurrentInput& input, std::int64_t T, std::int64_t N) {
   }
 }
 
-void check_input(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const RecurrentInput& input) {
-  check_parameters(kOp, spec, parameters);
-  const Tensor& x = input.x;
-  if (!x.defined()) throw_argument(kOp, "x", "a tensor", "none");
+void check_features(const RecurrentSpec& spec, const Tensor& x) {
   if (x.dim() != 3 || x.size(2) != spec.input_size)
     throw_argument(kOp, "x", "shape (T, N, " + std::to_string(spec.input_size) + ")", to_string(x.shape()),
                    "time first; the last axis is input_size");
-  if (x.size(0) < 1) throw_argument(kOp, "x", "at least one time step", to_string(x.shape()));
-  if (x.dtype() != parameters[0].dtype())
-    throw_type(kOp, "x", name_of(parameters[0].dtype()), name_of(x.dtype()), "the parameters' dtype; convert x");
-  const std::int64_t N = x.size(1);
-  check_state(spec, input.state.h, "h_0", N, x.dtype());
-  check_state(spec, input.state.c, "c_0", N, x.dtype());
+}
+
+void check_tokens(const RecurrentSpec& spec, const Tensor& ids, const Tensor& embedding) {
+  if (ids.dtype() != DType::int64) throw_type(kOp, "ids", "int64", name_of(ids.dtype()));
+  if (ids.dim() != 2) throw_argument(kOp, "ids", "shape (T, N)", to_string(ids.shape()));
+  if (!embedding.defined()) throw_argument(kOp, "embedding", "a tensor (V, I) beside ids", "none");
+  if (embedding.dim() != 2 || embedding.size(1) != spec.input_size)
+    throw_argument(kOp, "embedding", "shape (V, " + std::to_string(spec.input_size) + ")", to_string(embedding.shape()));
+  const std::int64_t V = embedding.size(0), N = ids.size(1);
+  const std::int64_t* values = ids.data<std::int64_t>();
+  for (std::int64_t i = 0; i < ids.numel(); ++i)
+    if (values[i] < 0 || values[i] >= V)
+      throw_argument(kOp, "ids[" + std::to_string(i / N) + ", " + std::to_string(i % N) + "]",
+                     "0 <= id < V = " + std::to_string(V), std::to_string(values[i]));
+}
+
+void check_input(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const RecurrentInput& input) {
+  check_parameters(kOp, spec, parameters);
+  const bool tokens = input.ids.defined();
+  if (tokens == input.x.defined())
+    throw_argument(kOp, "x", "either x, or ids and embedding", tokens ? "both" : "neither");
+  if (tokens) check_tokens(spec, input.ids, input.embedding);
+  else check_features(spec, input.x);
+  const Tensor& read = tokens ? input.embedding : input.x;
+  if (read.dtype() != parameters[0].dtype())
+    throw_type(kOp, tokens ? "embedding" : "x", name_of(parameters[0].dtype()), name_of(read.dtype()),
+               "the parameters' dtype; convert it");
+  const Shape& steps = tokens ? input.ids.shape() : input.x.shape();
+  if (steps[0] < 1) throw_argument(kOp, tokens ? "ids" : "x", "at least one time step", to_string(steps));
+  check_state(spec, input.state.h, "h_0", steps[1], read.dtype());
+  check_state(spec, input.state.c, "c_0", steps[1], read.dtype());
   if (!input.state.c.empty() && states_of(spec.layers[0].cell) < 2)
-    throw_argument(kOp, "c_0", std::string("none for ") + name_of(spec.layers[0].cell), "a state", "only the LSTM has a cell state");
-  check_masks(input, x.size(0), N);
+    throw_argument(kOp, "c_0", std::string("none for ") + name_of(spec.layers[0].cell), "a state",
+                   "only the LSTM has a cell state");
+  check_masks(input, steps[0], steps[1]);
   if (input.training && spec.dropout > 0.0 && spec.layers.size() > 1 && input.generator == nullptr)
     throw_argument(kOp, "generator", "a Generator, since dropout acts in training", "none");
+}
+
+// A table of the input product pays where it has fewer rows than there are steps; else tokens are looked up first.
+LayerInput first_input(const RecurrentInput& input) {
+  LayerInput in;
+  in.lengths = input.lengths;
+  in.reset_mask = input.reset_mask;
+  if (!input.ids.defined()) {
+    in.x = input.x;
+  } else if (input.embedding.size(0) < input.ids.numel()) {
+    in.x = input.embedding;
+    in.ids = input.ids;
+  } else {
+    in.x = embedding(input.embedding, input.ids);
+  }
+  return in;
 }
 
 }  // namespace
@@ -65,25 +104,27 @@ void check_input(const RecurrentSpec& spec, const std::vector<Tensor>& parameter
 RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const RecurrentInput& input) {
   check_input(spec, parameters, input);
   RecurrentOutput out;
-  Tensor x = input.x;
+  LayerInput in = first_input(input);
   const std::int64_t layers = static_cast<std::int64_t>(spec.layers.size());
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     const CellKind cell = spec.layers[static_cast<std::size_t>(layer)].cell;
     std::vector<Tensor> outputs;
     for (std::int64_t direction = 0; direction < spec.directions(); ++direction) {
       const std::size_t i = static_cast<std::size_t>(layer * spec.directions() + direction);
-      const Tensor h0 = input.state.h.empty() ? Tensor() : input.state.h[i];
-      const Tensor c0 = input.state.c.empty() ? Tensor() : input.state.c[i];
-      LayerResult r = recurrent_layer(cell, layer_parameters(spec, parameters, layer, direction), x, h0, c0,
-                                      input.lengths, input.reset_mask, direction == 1);
+      in.h0 = input.state.h.empty() ? Tensor() : input.state.h[i];
+      in.c0 = input.state.c.empty() ? Tensor() : input.state.c[i];
+      in.reverse = direction == 1;
+      LayerResult r = recurrent_layer(cell, layer_parameters(spec, parameters, layer, direction), in);
       outputs.push_back(r.y);
       out.state.h.push_back(r.h);
       if (r.c.defined()) out.state.c.push_back(r.c);
     }
-    x = outputs.size() == 1 ? outputs[0] : cat(outputs, 2);
-    if (layer + 1 < layers && input.training && spec.dropout > 0.0) x = dropout(x, spec.dropout, true, *input.generator);
+    in.ids = Tensor();
+    in.x = outputs.size() == 1 ? outputs[0] : cat(outputs, 2);
+    if (layer + 1 < layers && input.training && spec.dropout > 0.0)
+      in.x = dropout(in.x, spec.dropout, true, *input.generator);
   }
-  out.y = x;
+  out.y = in.x;
   return out;
 }
 

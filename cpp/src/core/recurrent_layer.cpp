@@ -21,7 +21,7 @@ void* mutable_or_null(Tensor& t) { return t.defined() ? t.mutable_raw() : nullpt
 
 // The tensors behind backend::RecurrentBuffers; they live until backward has run.
 struct Workspace {
-  Tensor gates, c, states, p, bias, flags;
+  Tensor gates, c, states, p, bias, flags, table;
   backend::RecurrentBuffers buffers;
 
   explicit Workspace(Device device, const backend::RecurrentGeometry& g) {
@@ -36,6 +36,7 @@ struct Workspace {
     buffers.states = make(states, s.states, g.dtype);
     buffers.p = make(p, s.p, g.dtype);
     buffers.bias = make(bias, s.bias, g.dtype);
+    buffers.table = make(table, s.table, g.dtype);
     buffers.flags = static_cast<std::uint8_t*>(make(flags, s.flags, DType::uint8));
   }
 };
@@ -44,7 +45,7 @@ struct Workspace {
 struct Kept {
   backend::RecurrentGeometry geometry;
   std::shared_ptr<Workspace> workspace;
-  Saved x, y, h0, weight_ih, weight_hh, bias_ih, bias_hh;
+  Saved x, ids, y, h0, weight_ih, weight_hh, bias_ih, bias_hh;
   bool want_x = false, want_h0 = false, want_c0 = false, want_parameters = false;
 };
 
@@ -59,7 +60,9 @@ std::vector<Tensor> backward(const Kept& kept, const std::vector<Tensor>& dout) 
   b.geometry = g;
   b.buffers = kept.workspace->buffers;
   add_backward_weights(g.cell, p, kept.want_x, b.weights);
-  b.x = kept.x.get(op).raw();
+  const Tensor& x = kept.x.get(op);
+  b.x = x.raw();
+  if (kept.ids.defined()) b.tokens = {kept.ids.get(op).data<std::int64_t>(), x.raw()};
   b.y = kept.y.get(op).raw();
   b.h0 = kept.h0.defined() ? kept.h0.get(op).raw() : nullptr;
   b.dy = raw_or_null(dout[0]);
@@ -71,14 +74,14 @@ std::vector<Tensor> backward(const Kept& kept, const std::vector<Tensor>& dout) 
     grads[i] = Tensor::empty(std::move(shape), g.dtype);
     return mutable_or_null(grads[i]);
   };
-  b.dx = make(0, kept.want_x, {g.T, g.N, g.I});
+  b.dx = make(0, kept.want_x, x.shape());
   b.dh0 = make(1, kept.want_h0, {g.N, g.H});
   b.dc0 = make(2, kept.want_c0, {g.N, g.H});
   b.dw_ih = make(3, kept.want_parameters, p.weight_ih.shape());
   b.dw_hh = make(4, kept.want_parameters, p.weight_hh.shape());
   b.db_ih = make(5, kept.want_parameters && p.bias_ih.defined(), {gates_of(g.cell) * g.H});
   b.db_hh = make(6, kept.want_parameters && p.bias_hh.defined(), {gates_of(g.cell) * g.H});
-  backend::recurrent_backward(kept.x.get(op).device(), b);
+  backend::recurrent_backward(x.device(), b);
   return grads;
 }
 
@@ -142,20 +145,22 @@ void add_backward_weights(CellKind cell, const LayerParameters& p, bool want_dx,
   w.recurrent_back_second = packed(backend::RecurrentPack::recurrent_back_second, cell, p.weight_hh, H);
 }
 
-LayerResult recurrent_layer(CellKind cell, const LayerParameters& p, const Tensor& x, const Tensor& h0, const Tensor& c0,
-                            const Tensor& lengths, const Tensor& reset_mask, bool reverse) {
+LayerResult recurrent_layer(CellKind cell, const LayerParameters& p, const LayerInput& in) {
+  const Tensor &x = in.x, &h0 = in.h0, &c0 = in.c0;
+  const bool tokens = in.ids.defined();
   std::vector<Tensor> inputs = {x, h0, c0, p.weight_ih, p.weight_hh, p.bias_ih, p.bias_hh};
   const bool recorded = should_record(inputs);
   backend::RecurrentForward f;
   backend::RecurrentGeometry& g = f.geometry;
   g.cell = cell;
   g.dtype = x.dtype();
-  g.T = x.size(0);
-  g.N = x.size(1);
-  g.I = x.size(2);
+  g.T = tokens ? in.ids.size(0) : x.size(0);
+  g.N = tokens ? in.ids.size(1) : x.size(1);
+  g.I = x.size(-1);
+  g.V = tokens ? x.size(0) : 0;
   g.H = p.weight_hh.size(1);
-  g.reverse = reverse;
-  g.masked = lengths.defined() || reset_mask.defined();
+  g.reverse = in.reverse;
+  g.masked = in.lengths.defined() || in.reset_mask.defined();
   g.training = recorded;
   LayerResult out;
   out.y = Tensor::empty({g.T, g.N, g.H}, g.dtype);
@@ -165,10 +170,11 @@ LayerResult recurrent_layer(CellKind cell, const LayerParameters& p, const Tenso
   f.weights = forward_weights(cell, p);
   f.buffers = workspace->buffers;
   f.x = x.raw();
+  if (tokens) f.tokens = {in.ids.data<std::int64_t>(), x.raw()};
   f.h0 = raw_or_null(h0);
   f.c0 = raw_or_null(c0);
-  f.lengths = lengths.defined() ? lengths.data<std::int64_t>() : nullptr;
-  f.reset = reset_mask.defined() ? reset_mask.data<std::uint8_t>() : nullptr;
+  f.lengths = in.lengths.defined() ? in.lengths.data<std::int64_t>() : nullptr;
+  f.reset = in.reset_mask.defined() ? in.reset_mask.data<std::uint8_t>() : nullptr;
   f.y = out.y.mutable_raw();
   f.h_n = out.h.mutable_raw();
   f.c_n = mutable_or_null(out.c);
@@ -179,6 +185,7 @@ LayerResult recurrent_layer(CellKind cell, const LayerParameters& p, const Tenso
   kept.geometry = g;
   kept.workspace = std::move(workspace);
   kept.x = Saved(x);
+  kept.ids = Saved(in.ids);
   kept.y = Saved(out.y);
   kept.h0 = Saved(h0);
   kept.weight_ih = Saved(p.weight_ih);

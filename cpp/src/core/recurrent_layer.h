@@ -24,8 +24,14 @@ void add_backward_weights(CellKind cell, const LayerParameters& p, bool want_dx,
 struct LayerResult {
   Tensor y, h, c;
 };
-// x (T, N, I); h0, c0 (N, H) or undefined. Arguments are checked by the caller.
-LayerResult recurrent_layer(CellKind cell, const LayerParameters& p, const Tensor& x, const Tensor& h0, const Tensor& c0,
-                            const Tensor& lengths, const Tensor& reset_mask, bool reverse);
+// What a layer reads: x (T, N, I), or ids (T, N) with x as the embedding matrix (V, I).
+struct LayerInput {
+  Tensor x, ids;
+  Tensor h0, c0;               // (N, H) or undefined
+  Tensor lengths, reset_mask;  // or undefined
+  bool reverse = false;
+};
+// Arguments are checked by the caller.
+LayerResult recurrent_layer(CellKind cell, const LayerParameters& p, const LayerInput& input);
 
 }  // namespace rnncore

@@ -13,7 +13,7 @@ class Backward {
 
   void run() {
     prepare();
-    const double input_work = static_cast<double>(l_.T_) * l_.N * l_.units * l_.I * l_.k.input_count * 2;
+    const double input_work = 2 * l_.input_work();
     int threads = threads_for(input_work + 2 * l_.T_ * l_.step_work());
     const std::int64_t panels = (l_.units + l_.k.backward_width - 1) / l_.k.backward_width;
     sharing_ = share_steps(l_, threads, panels, l_.k.backward_tile);
@@ -55,6 +55,10 @@ class Backward {
       for (std::int64_t step = l_.T_ - 1; step >= 0; --step) take_step(self, step);
     }
     m.barrier();
+    if (b_.tokens.ids) {
+      sum_by_token(m);
+      m.barrier();
+    }
     if (b_.dh0) initial_state(m);
     if (b_.dx) input_gradient(m);
     if (!b_.dw_ih) return;
@@ -123,8 +127,24 @@ class Backward {
     row_product(m, p);
   }
 
+  // Gradients of the pre-activations by input row: of every step, or summed by token in the order of the steps.
+  T* input_gates() const { return b_.tokens.ids ? static_cast<T*>(b_.buffers.table) : gates_of(0); }
+  std::int64_t input_rows() const { return b_.tokens.ids ? l_.V : l_.T_ * l_.N; }
+
+  void sum_by_token(const Member& m) const {
+    T* const table = static_cast<T*>(b_.buffers.table);
+    const Range mine = m.share(l_.gates_row, l_.k.block);
+    for (std::int64_t v = 0; v < l_.V; ++v)
+      std::memset(table + v * l_.gates_row + mine.begin, 0, static_cast<std::size_t>(mine.size()) * sizeof(T));
+    for (std::int64_t row = 0; row < l_.T_ * l_.N; ++row) {
+      const T* const from = gates_of(0) + row * l_.gates_row;
+      T* const to = table + b_.tokens.ids[row] * l_.gates_row;
+      for (std::int64_t i = mine.begin; i < mine.end; ++i) to[i] += from[i];
+    }
+  }
+
   void input_gradient(const Member& m) const {
-    RowProduct<T> p = gates_product(gates_of(0), l_.T_ * l_.N, l_.k.input_first, l_.k.input_count);
+    RowProduct<T> p = gates_product(input_gates(), input_rows(), l_.k.input_first, l_.k.input_count);
     p.b = b_.weights.input_back.get();
     p.c = static_cast<T*>(b_.dx);
     p.c_row = p.columns = l_.I;
@@ -150,7 +170,8 @@ class Backward {
   }
 
   void input_weights(const Member& m) const {
-    TransProduct<T> p = weight_product(input_tiles_, gates_of(0), l_.T_ * l_.N, static_cast<const T*>(b_.x), l_.I, l_.I,
+    const void* const x = b_.tokens.ids ? b_.tokens.embedding : b_.x;
+    TransProduct<T> p = weight_product(input_tiles_, input_gates(), input_rows(), static_cast<const T*>(x), l_.I, l_.I,
                                        static_cast<T*>(b_.dw_ih));
     p.column_sum = static_cast<T*>(b_.db_ih);
     trans_product(m, p, scratch_.data());

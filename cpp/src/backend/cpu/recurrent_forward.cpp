@@ -64,7 +64,7 @@ class Forward {
     }
     if (!f_.bias_ready) fill_bias(l_, f_.weights, static_cast<T*>(f_.buffers.bias));
     if (l_.masked) fill_flags(l_, f_, f_.buffers.flags);
-    const double input_work = static_cast<double>(l_.T_) * l_.N * l_.units * l_.I * l_.k.input_count;
+    const double input_work = l_.input_work();
     int threads = f_.threads ? f_.threads : threads_for(input_work + l_.T_ * l_.step_work());
     sharing_ = share_steps(l_, threads, l_.blocks, l_.k.forward_tile);
     constexpr double kWorthATeam = 2e7;  // an input product that pays for a team whose other members then wait
@@ -81,27 +81,42 @@ class Forward {
     return static_cast<T*>(f_.buffers.gates) + (l_.training ? t : t - chunk_time) * l_.N * l_.gates_row;
   }
 
-  void input_product(const Member& m, std::int64_t time, std::int64_t steps) const {
+  void input_product(const Member& m, const void* x, std::int64_t rows, T* out) const {
     RowProduct<T> p;
-    p.a = static_cast<const T*>(f_.x) + time * l_.N * l_.I;
+    p.a = static_cast<const T*>(x);
     p.a_row = l_.I;
     p.run = l_.I;
     p.b = f_.weights.input.get();
-    p.c = gates_at(time, time);
+    p.c = out;
     p.c_row = l_.gates_row;
-    p.rows = steps * l_.N;
+    p.rows = rows;
     p.columns = l_.gates_row;
     p.bias = static_cast<const T*>(f_.buffers.bias);
     p.start = Start::bias;
     row_product(m, p);
   }
 
+  // The gates of `rows` tokens from `first` on: rows of the table.
+  void copy_tokens(const Member& m, std::int64_t first, std::int64_t rows, T* out) const {
+    const T* const table = static_cast<const T*>(f_.buffers.table);
+    const Range mine = m.share(rows);
+    for (std::int64_t row = mine.begin; row < mine.end; ++row)
+      std::memcpy(out + row * l_.gates_row, table + f_.tokens.ids[first + row] * l_.gates_row,
+                  static_cast<std::size_t>(l_.gates_row) * sizeof(T));
+  }
+
   void work(const Member& m) const {
     const std::int64_t chunk = l_.chunk_steps();
+    if (f_.tokens.ids) {
+      input_product(m, f_.tokens.embedding, l_.V, static_cast<T*>(f_.buffers.table));
+      m.barrier();
+    }
     for (std::int64_t first = 0; first < l_.T_; first += chunk) {
       const std::int64_t last = std::min(l_.T_, first + chunk) - 1;
       const std::int64_t time = std::min(l_.time_of(first), l_.time_of(last));
-      input_product(m, time, last - first + 1);
+      const std::int64_t rows = (last - first + 1) * l_.N;
+      if (f_.tokens.ids) copy_tokens(m, time * l_.N, rows, gates_at(time, time));
+      else input_product(m, static_cast<const T*>(f_.x) + time * l_.N * l_.I, rows, gates_at(time, time));
       m.barrier();
       for (std::int64_t step = first; step <= last; ++step) {
         if (sharing_.alone && m.rank != 0) continue;
@@ -166,6 +181,7 @@ backend::RecurrentSizes sizes_of(const backend::RecurrentGeometry& g) {
   if (l.k.stages == 2) s.p = (g.training ? g.T : 1) * g.N * l.units;
   s.bias = l.gates_row;
   if (g.masked) s.flags = g.T * g.N;
+  s.table = g.V * l.gates_row;
   return s;
 }
 

@@ -21,11 +21,11 @@ const CellKernels<T>& kernels_of(CellKind cell) {
 template <typename T>
 struct Layout {
   const CellKernels<T>& k;
-  std::int64_t T_, N, I, H, blocks, units, gates_row;
+  std::int64_t T_, N, I, H, V, blocks, units, gates_row;
   bool reverse, masked, training;
 
   explicit Layout(const backend::RecurrentGeometry& g)
-      : k(kernels_of<T>(g.cell)), T_(g.T), N(g.N), I(g.I), H(g.H), blocks((g.H + k.block - 1) / k.block),
+      : k(kernels_of<T>(g.cell)), T_(g.T), N(g.N), I(g.I), H(g.H), V(g.V), blocks((g.H + k.block - 1) / k.block),
         units(blocks * k.block), gates_row(units * k.slots), reverse(g.reverse), masked(g.masked),
         training(g.training) {}
 
@@ -46,6 +46,7 @@ struct Layout {
     constexpr std::int64_t kRows = 96;
     return std::max<std::int64_t>(1, std::min(T_, kRows / std::max<std::int64_t>(1, N)));
   }
+  double input_work() const { return static_cast<double>(V > 0 ? V : T_ * N) * units * I * k.input_count; }
   double step_work() const { return static_cast<double>(N) * units * H * (k.recurrent_count + k.second_count); }
 };
 
