@@ -28,7 +28,7 @@ struct LayerSpec {
   std::int64_t hidden_size = 0;
 };
 
-struct RecurrentSpec {
+struct RNNCORE_EXPORT RecurrentSpec {
   std::int64_t input_size = 0;
   std::vector<LayerSpec> layers;  // bottom first; each layer has its own size (one cell kind for all layers for now)
   bool bias = true;
