@@ -7,7 +7,7 @@
 >>> output.shape
 (7, 2, 5)
 
-Only numpy is imported here; submodules load when they are first used.
+Importing it is cheap: submodules, and numpy, load when they are first used.
 """
 
 from __future__ import annotations

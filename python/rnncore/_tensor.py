@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from rnncore import _core
 from rnncore._core import Generator, Tensor
+
+# NumPy is imported where it is first needed: importing rnncore then costs a few milliseconds.
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 def fresh_generator() -> Generator:
@@ -18,7 +19,7 @@ def fresh_generator() -> Generator:
 
     There is no global generator and no hidden seed: a result that must be repeatable takes `generator=`.
     """
-    return Generator(secrets.randbits(63))
+    return Generator(int.from_bytes(os.urandom(7), "little"))
 
 
 def _shape(shape: tuple[Any, ...]) -> list[int]:
@@ -63,6 +64,8 @@ def from_numpy(array: npt.NDArray[Any]) -> Tensor:
 
 def from_dlpack(source: Any) -> Tensor:
     """A copy of anything with `__dlpack__` on the CPU (a torch, jax or cupy array)."""
+    import numpy as np
+
     return Tensor(np.from_dlpack(source))
 
 
@@ -98,6 +101,8 @@ def ones_like(other: Tensor) -> Tensor:
 
 def arange(*bounds: float, dtype: str | None = None) -> Tensor:
     """As numpy.arange(start, stop, step), in int64 for ints and float32 for floats by default."""
+    import numpy as np
+
     values = np.arange(*bounds)
     if dtype is None:
         dtype = "int64" if values.dtype.kind == "i" else "float32"
@@ -126,6 +131,8 @@ def randint(low: int, high: int, shape: Sequence[int], generator: Generator | No
     """Integers in [low, high) as int64, from `generator` (by default one freshly seeded)."""
     if high <= low:
         raise ValueError(f"[randint] high: expected more than low = {low}, got {high}")
+    import numpy as np
+
     # 53 bits of a float64 choose among high - low values; the bias is below (high - low) / 2**53.
     draws = rand(*shape, generator=generator, dtype="float64").numpy()
     return Tensor((low + np.floor(draws * (high - low))).astype(np.int64))

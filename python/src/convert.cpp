@@ -78,10 +78,13 @@ py::array numpy_view(const Tensor& tensor, bool writeable) {
 std::optional<double> to_scalar(py::handle object) {
   PyObject* p = object.ptr();
   if (PyFloat_Check(p)) return PyFloat_AS_DOUBLE(p);  // np.float64 too
-  if (py::isinstance<Tensor>(object) || py::isinstance<py::array>(object) || PyBool_Check(p)) return std::nullopt;
-  const bool numpy_scalar = PyNumber_Check(p) && py::hasattr(object, "dtype") && py::hasattr(object, "ndim") &&
-                            object.attr("ndim").cast<int>() == 0;
-  if (!PyLong_Check(p) && !numpy_scalar) return std::nullopt;
+  if (PyBool_Check(p)) return std::nullopt;
+  if (!PyLong_Check(p)) {
+    if (py::isinstance<Tensor>(object) || py::isinstance<py::array>(object)) return std::nullopt;
+    const bool numpy_scalar = PyNumber_Check(p) && py::hasattr(object, "dtype") && py::hasattr(object, "ndim") &&
+                              object.attr("ndim").cast<int>() == 0;
+    if (!numpy_scalar) return std::nullopt;
+  }
   const double value = PyFloat_AsDouble(p);
   if (value == -1.0 && PyErr_Occurred()) throw py::error_already_set();
   return value;
