@@ -31,12 +31,14 @@ def run(name: str) -> tuple[list[float], float]:
     norm = 0.0
     for t in range(4):
         for k, p in enumerate(parameters):
-            p.grad = torch.tensor([2.0 * math.sin(1.0 + i + 3.0 * t + 7.0 * k) for i in range(p.numel())], dtype=torch.float64)
+            p.grad = torch.tensor(
+                [2.0 * math.sin(1.0 + i + 3.0 * t + 7.0 * k) for i in range(p.numel())], dtype=torch.float64
+            )
         if "clip_value" in name:
             torch.nn.utils.clip_grad_value_(parameters, 0.5)
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, 1.5 if "clip_norm" in name else 1e30))
         optimizer.step()
-    return [float(v) for p in parameters for v in p], norm
+    return [float(v) for p in parameters for v in p.detach()], norm
 
 
 print("// Made by tests/golden/make_optim_golden.py with PyTorch", torch.__version__.split("+")[0])
