@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 SOURCES := $(shell find cpp python cmake -not -name '*.so' -not -name '__pycache__' -not -name '*.pyc') \
-           CMakeLists.txt pyproject.toml
+           CMakeLists.txt pyproject.toml README.md LICENSE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cpp test-python test-consumer bench lint format install venv system clean
