@@ -1,0 +1,116 @@
+"""Sampling: seeds, independence of the number of samples, temperature, top-k, top-p, stop strings, beams."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from language_models import small_model, some_text
+
+from rnncore import no_grad
+from rnncore.data import TextCorpus
+from rnncore.generate import SamplingOptions, beam_search, generate
+from rnncore.models import LanguageModel
+from rnncore.train import TrainConfig, Trainer
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    corpus = TextCorpus.from_text(some_text())
+    model = small_model(corpus, hidden_size=24)
+    Trainer(model, corpus, TrainConfig(epochs=3, batch=8, bptt=16, lr=1e-2)).fit()
+    return model
+
+
+def test_a_seed_gives_a_text(model: LanguageModel) -> None:
+    first, again, other = (generate(model, "The", length=60, seed=seed)[0].text for seed in (1, 1, 2))
+    assert first == again != other
+    assert len(first) == 60
+
+
+def test_a_sample_does_not_depend_on_how_many_are_drawn(model: LanguageModel) -> None:
+    many = generate(model, "The", length=40, num_samples=5, seed=7)
+    few = generate(model, "The", length=40, num_samples=2, seed=7)
+    assert [one.text for one in few] == [one.text for one in many[:2]]
+    assert len({one.text for one in many}) == 5
+
+
+def test_temperature_zero_and_one_beam_are_greedy(model: LanguageModel) -> None:
+    greedy = generate(model, "The", length=30, options=SamplingOptions(temperature=0.0))[0].text
+    assert greedy == generate(model, "The", length=30, options=SamplingOptions(top_k=1), seed=9)[0].text
+    assert greedy == beam_search(model, "The", length=30, beams=1).text
+    with no_grad():
+        text = "The"
+        for _ in range(10):
+            logits = model(model.require_vocabulary().encode(text)[:, None])[0].numpy()
+            text += model.require_vocabulary().decode([int(logits[-1, 0].argmax())])
+    assert "The" + greedy[:10] == text
+
+
+def test_frequencies_follow_the_model(model: LanguageModel) -> None:
+    vocabulary = model.require_vocabulary()
+    with no_grad():
+        logits = model(vocabulary.encode("th")[:, None])[0].numpy()[-1, 0].astype(float)
+    wanted = np.exp(logits - logits.max())
+    wanted /= wanted.sum()
+    drawn = [one.tokens[0] for one in generate(model, "th", length=1, num_samples=4000, seed=3)]
+    counts = np.bincount(drawn, minlength=len(vocabulary)) / 4000
+    assert np.abs(counts - wanted).max() < 5 * math.sqrt(0.25 / 4000)
+    top = set(np.argsort(-wanted)[:3].tolist())
+    few = generate(model, "th", length=1, num_samples=300, options=SamplingOptions(top_k=3), seed=3)
+    assert {one.tokens[0] for one in few} == top
+    nucleus = generate(model, "th", length=1, num_samples=300, options=SamplingOptions(top_p=1e-6), seed=3)
+    assert {one.tokens[0] for one in nucleus} == {int(wanted.argmax())}
+
+
+def test_stop_strings_end_a_text_and_are_left_out(model: LanguageModel) -> None:
+    free = generate(model, "The", length=200, num_samples=3, seed=5)
+    stopped = generate(model, "The", length=200, num_samples=3, seed=5, stop=["e ", "\n"])
+    for one, other in zip(stopped, free, strict=True):
+        assert one.stopped
+        assert other.text.startswith(one.text)
+        assert "\n" not in one.text
+        assert "e " not in one.text
+        rest = other.text[len(one.text) :]
+        assert rest.startswith(("e ", "\n"))
+
+
+def test_wider_beams_find_likelier_texts(model: LanguageModel) -> None:
+    scores = [model.log_prob("The" + beam_search(model, "The", length=12, beams=beams).text) for beams in (1, 8)]
+    assert scores[1] >= scores[0]
+
+
+def test_an_empty_prompt_starts_a_line(model: LanguageModel) -> None:
+    assert generate(model, "", length=20, seed=1)[0].text == generate(model, "\n", length=20, seed=1)[0].text
+    one_line = TextCorpus.from_text("abcabc" * 20)
+    with pytest.raises(ValueError, match="prompt: expected at least one token"):
+        generate(small_model(one_line), "")
+
+
+def test_words_are_joined_with_blanks() -> None:
+    corpus = TextCorpus.from_text("the cat sat on the mat\n" * 20, level="word")
+    result = generate(small_model(corpus), "the cat", length=8, seed=1)[0]
+    assert len(result.tokens) == 8
+    assert set(result.text.split()) <= set(corpus.vocabulary.tokens)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"length": 0}, "length"),
+        ({"num_samples": -1}, "num_samples"),
+        ({"seed": -1}, "seed"),
+        ({"stop": [""]}, "stop"),
+        ({"prompt": "日本"}, "U[+]65E5"),
+    ],
+)
+def test_bad_arguments_are_named(model: LanguageModel, arguments: dict[str, object], name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        generate(model, **arguments)
+
+
+@pytest.mark.parametrize("options", [{"temperature": -1.0}, {"temperature": math.nan}, {"top_k": -1}, {"top_p": 0.0}])
+def test_bad_sampling_options(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        SamplingOptions(**options)
