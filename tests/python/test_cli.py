@@ -208,9 +208,8 @@ def test_a_terminal_gets_a_bar(folder: Path) -> None:
         assert part in text, part
 
 
-@pytest.mark.slow
 def test_demo(tmp_path: Path) -> None:
-    result = rnncore("demo", "--epochs", "1", "--out", tmp_path / "demo")
+    result = rnncore("demo", "--steps", "10", "--out", tmp_path / "demo")
     assert result.returncode == 0, result.stderr
     assert "validation: perplexity" in result.stdout
     assert "nats" in result.stdout

@@ -200,3 +200,12 @@ def test_sentence_order_depends_on_seed_and_epoch_alone() -> None:
     assert (sentences.order(1, 2) == sentences.order(1, 2)).all()
     assert (sentences.order(1, 2) != sentences.order(1, 3)).any()
     assert sorted(sentences.order(1, 2).tolist()) == list(range(17))
+
+
+def test_a_character_that_only_the_end_has_is_known_and_a_word_is_unknown() -> None:
+    text = "ab ab ab ab ab ab ab\n" * 9 + "z\n"
+    characters = TextCorpus.from_text(text, valid=0.1)
+    assert "z" in characters.vocabulary.tokens
+    words = TextCorpus.from_text(text, level="word", valid=0.1)
+    assert "z" not in words.vocabulary.tokens
+    assert words.vocabulary.unknown_id in words.valid

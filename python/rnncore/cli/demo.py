@@ -12,6 +12,7 @@ from rnncore.cli.common import THREADS, free_folder, set_threads
 def demo(
     out: Path | None = typer.Option(None, "--out", metavar="RUN", help="The run folder; default: runs/demo."),
     epochs: int = typer.Option(8, "--epochs", metavar="N", help="Passes over the text."),
+    steps: int | None = typer.Option(None, "--steps", metavar="N", help="Stop after so many updates."),
     seed: int = typer.Option(1, "--seed", metavar="N", help="Of all random numbers."),
     threads: int | None = THREADS,
     force: bool = typer.Option(False, "--force", help="Take the place of a run in --out."),
@@ -37,7 +38,7 @@ def demo(
     model = LanguageModel(
         vocabulary=corpus.vocabulary, hidden_size=128, num_layers=2, cell="lstm", generator=Generator(seed)
     )
-    config = TrainConfig(epochs=epochs, batch=50, bptt=50, lr=4e-3, schedule="cosine", clip_norm=5.0, seed=seed)
+    config = TrainConfig(epochs=epochs, steps=steps, batch=50, bptt=50, lr=4e-3, schedule="cosine", clip_norm=5.0, seed=seed)
     trainer = Trainer(model, corpus, config, run=run, source=source)
     describe(trainer)
     finish(trainer)

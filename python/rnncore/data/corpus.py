@@ -26,9 +26,10 @@ def _no_tokens() -> Ids:
 
 @dataclass(frozen=True)
 class TextCorpus:
-    """A text as ids (L,) in up to three parts, and the vocabulary, which is built from the training part alone.
+    """A text as ids (L,) in up to three parts, and the vocabulary.
 
     Where one file is split, validation and test are its contiguous end: `train`, then `valid`, then `test`.
+    The vocabulary is built from the training part alone, but for characters of a single file from all of it.
 
     Example:
         >>> corpus = TextCorpus.from_text("to be or not to be " * 20, valid=0.1)
@@ -77,7 +78,11 @@ class TextCorpus:
         text = _as_level(text, level, origin)
         at_valid, at_test = _cuts(text, level, valid, test)
         parts = (text[:at_valid], text[at_valid:at_test], text[at_test:])
-        return cls._encode(parts, level, max_size, min_count, vocabulary)
+        if vocabulary is None:
+            # A character that only the end of a text has is no reason to refuse the text; words have <unk> for that.
+            seen = text if level == "char" else parts[0]
+            vocabulary = _build(seen, level, max_size, min_count)
+        return cls._encode(parts, vocabulary)
 
     @classmethod
     def from_files(
@@ -124,20 +129,10 @@ class TextCorpus:
         parts = tuple(
             b"" if path is None else _as_level(read_bytes(path), level, str(path)) for path in (train, valid, test)
         )
-        return cls._encode(parts, level, max_size, min_count, vocabulary)
+        return cls._encode(parts, vocabulary or _build(parts[0], level, max_size, min_count))
 
     @classmethod
-    def _encode(
-        cls,
-        parts: tuple[str | bytes, ...],
-        level: Level,
-        max_size: int | None,
-        min_count: int,
-        vocabulary: Vocabulary | None,
-    ) -> TextCorpus:
-        if vocabulary is None:
-            text = parts[0] if isinstance(parts[0], str) else ""
-            vocabulary = Vocabulary.build(text, level=level, max_size=max_size, min_count=min_count)
+    def _encode(cls, parts: tuple[str | bytes, ...], vocabulary: Vocabulary) -> TextCorpus:
         names = ("train", "valid", "test")
         encoded = {name: vocabulary.encode(part) for name, part in zip(names, parts, strict=True) if part}
         return cls(vocabulary, **encoded)
@@ -172,6 +167,10 @@ class TextCorpus:
             digest.update(f"|{part.dtype}{len(part)}|".encode())
             digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
+
+
+def _build(text: str | bytes, level: Level, max_size: int | None, min_count: int) -> Vocabulary:
+    return Vocabulary.build(text if isinstance(text, str) else "", level=level, max_size=max_size, min_count=min_count)
 
 
 def _as_level(text: str | bytes, level: Level, origin: str) -> str | bytes:

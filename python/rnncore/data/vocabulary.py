@@ -253,7 +253,9 @@ class Vocabulary:
         return "\n".join(line.strip() for line in lines)
 
     def to_json(self) -> dict[str, Any]:
-        """The vocabulary as JSON: level, tokens, unknown."""
+        """The vocabulary as JSON: level, tokens, unknown; bytes need no list."""
+        if self.level == "byte":
+            return {"level": "byte"}
         return {"level": self.level, "tokens": list(self.tokens), "unknown": self.unknown}
 
     @classmethod
@@ -263,9 +265,10 @@ class Vocabulary:
         Raises:
             ValueError: something else.
         """
-        tokens, unknown = value.get("tokens"), value.get("unknown")
+        level = value.get("level")
+        tokens, unknown = value.get("tokens", [] if level == "byte" else None), value.get("unknown")
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
             raise ValueError(message("vocabulary", "tokens", "a list of strings", type(tokens).__name__))
         if unknown is not None and not isinstance(unknown, str):
             raise ValueError(message("vocabulary", "unknown", "a string or null", type(unknown).__name__))
-        return cls(cast(Level, value.get("level")), tokens, unknown)
+        return cls(cast(Level, level), tokens, unknown)

@@ -106,7 +106,7 @@ class Checkpoint:
         tensors, metadata = _core.load_tensors(os.fspath(path))
         try:
             return cls._from_parts(tensors, json.loads(metadata["rnncore"], object_pairs_hook=_no_duplicates))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
             raise OSError(message("load checkpoint", str(path), "an rnncore checkpoint", reason)) from None
 
