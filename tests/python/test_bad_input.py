@@ -86,7 +86,19 @@ def test_training(
 
 def test_invalid_utf8_is_fine_for_bytes(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
-        run(["train", "lm", "--text", str(folder / "latin1.txt"), "--level", "byte", "--out", str(tmp_path / "r"), *SMALL])
+        run(
+            [
+                "train",
+                "lm",
+                "--text",
+                str(folder / "latin1.txt"),
+                "--level",
+                "byte",
+                "--out",
+                str(tmp_path / "r"),
+                *SMALL,
+            ]
+        )
     assert caught.value.code == 0
 
 

@@ -51,13 +51,30 @@ def test_each_help_shows_an_example(command: list[str]) -> None:
 
 def test_the_options_of_the_commands() -> None:
     train = inside("train", "lm", "--help")
-    for option in (
-        "--text --valid --test --level --cell --hidden --layers --bptt --batch --epochs --steps --optimizer --lr "
-        "--clip --dropout --tie-weights --seed --threads --out"
-    ).split():
+    for option in [
+        "--text",
+        "--valid",
+        "--test",
+        "--level",
+        "--cell",
+        "--hidden",
+        "--layers",
+        "--bptt",
+        "--batch",
+        "--epochs",
+        "--steps",
+        "--optimizer",
+        "--lr",
+        "--clip",
+        "--dropout",
+        "--tie-weights",
+        "--seed",
+        "--threads",
+        "--out",
+    ]:
         assert option in train, option
     sample = inside("sample", "--help")
-    for option in "--prompt --length --temperature --top-k --top-p --stop --num-samples --seed".split():
+    for option in ["--prompt", "--length", "--temperature", "--top-k", "--top-p", "--stop", "--num-samples", "--seed"]:
         assert option in sample, option
 
 
@@ -68,7 +85,8 @@ def test_help_is_quick() -> None:
         return time.perf_counter() - start
 
     assert min(seconds() for _ in range(3)) < 1.5  # 0.3 on a free machine; importing torch alone takes longer
-    code = "import sys, rnncore.cli.app; print([m for m in ('matplotlib', 'rich.progress', 'rnncore.nn') if m in sys.modules])"
+    heavy = ("matplotlib", "rich.progress", "rnncore.nn")
+    code = f"import sys, rnncore.cli.app; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]", "heavy modules are imported by the commands that need them"
 
@@ -186,7 +204,17 @@ def test_a_terminal_gets_a_bar(folder: Path) -> None:
 
     master, slave = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
-    arguments = ["train", "lm", "--text", str(folder / "text.txt"), "--out", str(folder / "bar"), *SMALL, "--epochs", "30"]
+    arguments = [
+        "train",
+        "lm",
+        "--text",
+        str(folder / "text.txt"),
+        "--out",
+        str(folder / "bar"),
+        *SMALL,
+        "--epochs",
+        "30",
+    ]
     with subprocess.Popen(
         [sys.executable, "-m", "rnncore", *arguments], stdout=slave, stderr=slave, env=environment
     ) as process:

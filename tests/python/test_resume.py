@@ -1,4 +1,4 @@
-"""Never lose work: kills, Ctrl-C and failing disks leave a checkpoint, and resuming gives the run that never stopped."""
+"""Never lose work: kills, Ctrl-C and full disks leave a checkpoint; resuming gives the run that never stopped."""
 
 from __future__ import annotations
 

@@ -35,9 +35,7 @@ def test_it_learns(cell: str) -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "asgd"])
 def test_every_optimizer_lowers_the_loss(optimizer: str, corpus: TextCorpus) -> None:
     lr = 0.5 if optimizer in ("sgd", "asgd") else 5e-3
-    trainer = Trainer(
-        small_model(corpus), corpus, TrainConfig(epochs=2, batch=8, bptt=20, optimizer=optimizer, lr=lr)
-    )
+    trainer = Trainer(small_model(corpus), corpus, TrainConfig(epochs=2, batch=8, bptt=20, optimizer=optimizer, lr=lr))
     trainer.fit()
     epochs = [record["valid_loss"] for record in trainer.history if record["event"] == "epoch"]
     assert epochs[-1] < epochs[0] < math.log(len(corpus.vocabulary))
@@ -118,7 +116,9 @@ def test_clipping_limits_the_update_and_is_reported(corpus: TextCorpus) -> None:
     before = {name: np.array(value.numpy()) for name, value in model.state_dict().items()}
     trainer = Trainer(model, corpus, config, callbacks=[Watch()])
     result = trainer.fit()
-    moved = math.sqrt(sum(float(((value.numpy() - before[name]) ** 2).sum()) for name, value in model.state_dict().items()))
+    moved = math.sqrt(
+        sum(float(((value.numpy() - before[name]) ** 2).sum()) for name, value in model.state_dict().items())
+    )
     assert min(norms) > 1e-3, "the norm is the one before clipping"
     assert moved <= 3 * 1e-3 * 1.001
     assert result.clipped == 1.0

@@ -38,7 +38,9 @@ def demo(
     model = LanguageModel(
         vocabulary=corpus.vocabulary, hidden_size=128, num_layers=2, cell="lstm", generator=Generator(seed)
     )
-    config = TrainConfig(epochs=epochs, steps=steps, batch=50, bptt=50, lr=4e-3, schedule="cosine", clip_norm=5.0, seed=seed)
+    config = TrainConfig(
+        epochs=epochs, steps=steps, batch=50, bptt=50, lr=4e-3, schedule="cosine", clip_norm=5.0, seed=seed
+    )
     trainer = Trainer(model, corpus, config, run=run, source=source)
     describe(trainer)
     finish(trainer)
