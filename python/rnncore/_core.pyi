@@ -223,13 +223,14 @@ class RecurrentSpec:
 def recurrent(
     spec: RecurrentSpec,
     parameters: Sequence[Tensor],
-    input: Tensor,
+    input: Any,
     h_0: _State = None,
     c_0: _State = None,
     lengths: Any = None,
     reset_mask: Any = None,
     training: bool = False,
     generator: Generator | None = None,
+    embedding: Tensor | None = None,
 ) -> tuple[Tensor, Any, Any]: ...
 def gate_letters(cell: str) -> str: ...
 

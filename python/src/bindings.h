@@ -33,6 +33,9 @@ DType dtype_from_name(const std::string& name);  // "float32", "float64", "int64
 // float32, Python ints int64.
 Tensor to_tensor(const py::object& data, std::optional<DType> dtype = {});
 
+// Ids and targets: tensors and arrays of any integer dtype, as int64.
+Tensor as_ids(const char* operation, const char* argument, const py::object& value);
+
 // A NumPy array over the tensor's own memory. Views are read-only unless `writeable`, which bumps the version.
 py::array numpy_view(const Tensor& tensor, bool writeable = false);
 

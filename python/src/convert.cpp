@@ -6,10 +6,14 @@ namespace {
 
 py::dtype numpy_dtype(DType dtype) {
   switch (dtype) {
-    case DType::float32: return py::dtype::of<float>();
-    case DType::float64: return py::dtype::of<double>();
-    case DType::int64: return py::dtype::of<std::int64_t>();
-    case DType::uint8: return py::dtype::of<std::uint8_t>();
+    case DType::float32:
+      return py::dtype::of<float>();
+    case DType::float64:
+      return py::dtype::of<double>();
+    case DType::int64:
+      return py::dtype::of<std::int64_t>();
+    case DType::uint8:
+      return py::dtype::of<std::uint8_t>();
   }
   throw_type("tensor", "dtype", "a dtype of rnncore", "an unknown one");
 }
@@ -63,6 +67,13 @@ Tensor to_tensor(const py::object& data, std::optional<DType> dtype) {
   const py::array dense = array.attr("astype")(numpy_dtype(target), "C", "unsafe", true, false);
   Shape shape(dense.shape(), dense.shape() + dense.ndim());
   return Tensor::from_bytes(dense.data(), std::move(shape), target);
+}
+
+Tensor as_ids(const char* operation, const char* argument, const py::object& value) {
+  const Tensor t = py::isinstance<Tensor>(value) ? value.cast<const Tensor&>() : to_tensor(value);
+  if (t.dtype() == DType::int64) return t;
+  if (is_float(t.dtype()) && t.numel() > 0) throw_type(operation, argument, "integers (int64)", name_of(t.dtype()));
+  return t.to(DType::int64);
 }
 
 py::array numpy_view(const Tensor& tensor, bool writeable) {

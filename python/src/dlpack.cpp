@@ -8,8 +8,15 @@
 namespace rnncore::python {
 namespace {
 
-struct DLDevice { std::int32_t device_type; std::int32_t device_id; };
-struct DLDataType { std::uint8_t code; std::uint8_t bits; std::uint16_t lanes; };
+struct DLDevice {
+  std::int32_t device_type;
+  std::int32_t device_id;
+};
+struct DLDataType {
+  std::uint8_t code;
+  std::uint8_t bits;
+  std::uint16_t lanes;
+};
 struct DLTensor {
   void* data;
   DLDevice device;
@@ -25,7 +32,9 @@ struct DLManagedTensor {
   void (*deleter)(DLManagedTensor*);
 };
 struct DLManagedTensorVersioned {
-  struct { std::uint32_t major, minor; } version;
+  struct {
+    std::uint32_t major, minor;
+  } version;
   void* manager_ctx;
   void (*deleter)(DLManagedTensorVersioned*);
   std::uint64_t flags;
@@ -53,8 +62,13 @@ Managed* make_export(Tensor tensor) {
   e->shape = e->tensor.shape();
   e->strides.assign(e->shape.size(), 1);
   for (std::size_t i = e->shape.size(); i-- > 1;) e->strides[i - 1] = e->strides[i] * e->shape[i];
-  e->managed.dl_tensor = {const_cast<void*>(e->tensor.raw()), {kDLCPU, 0}, static_cast<std::int32_t>(e->shape.size()),
-                          dlpack_dtype(e->tensor.dtype()), e->shape.data(), e->strides.data(), 0};
+  e->managed.dl_tensor = {const_cast<void*>(e->tensor.raw()),
+                          {kDLCPU, 0},
+                          static_cast<std::int32_t>(e->shape.size()),
+                          dlpack_dtype(e->tensor.dtype()),
+                          e->shape.data(),
+                          e->strides.data(),
+                          0};
   e->managed.manager_ctx = e;
   e->managed.deleter = [](Managed* m) { delete static_cast<Export<Managed>*>(m->manager_ctx); };
   return &e->managed;
@@ -87,7 +101,8 @@ py::capsule to_dlpack(const Tensor& t, const py::object& max_version, const std:
     return capsule_of(managed, "dltensor_versioned");
   }
   if (copy.has_value() && !*copy)
-    throw py::buffer_error("[dlpack] copy: expected a consumer of DLPack 1.0 for a view without a copy, got an older one");
+    throw py::buffer_error(
+        "[dlpack] copy: expected a consumer of DLPack 1.0 for a view without a copy, got an older one");
   return capsule_of(make_export<DLManagedTensor>(t.detach().clone()), "dltensor");
 }
 

@@ -50,12 +50,13 @@ void bind_model_spec(py::module_& m) {
       .def_readonly("recurrent", &ModelSpec::recurrent)
       .def_readonly("tie_weights", &ModelSpec::tie_weights)
       .def_readonly("dropout", &ModelSpec::dropout)
-      .def("parameters", [](const ModelSpec& spec) {
-        py::list result;
-        for (const ParameterInfo& p : parameters_of(spec))
-          result.append(py::make_tuple(p.name, shape_tuple(p.shape), p.fan_hidden));
-        return result;
-      })
+      .def("parameters",
+           [](const ModelSpec& spec) {
+             py::list result;
+             for (const ParameterInfo& p : parameters_of(spec))
+               result.append(py::make_tuple(p.name, shape_tuple(p.shape), p.fan_hidden));
+             return result;
+           })
       .def("to_json", [](const ModelSpec& spec) { return to_json(spec); })
       .def_static("from_json", &model_spec_from_json, py::arg("json"));
 }

@@ -47,7 +47,8 @@ Tensor basic_item(const Tensor& tensor, const py::tuple& key) {
   std::int64_t axis = 0;
   for (const py::handle k : key) {
     if (k.ptr() == Py_Ellipsis) {
-      for (const std::int64_t end = axis + tensor.dim() - consumed; axis < end; ++axis) shape.push_back(tensor.size(axis));
+      for (const std::int64_t end = axis + tensor.dim() - consumed; axis < end; ++axis)
+        shape.push_back(tensor.size(axis));
       continue;
     }
     if (k.is_none()) {

@@ -23,14 +23,6 @@ LossOptions loss_options(const std::string& reduction, std::int64_t ignore_index
   return options;
 }
 
-// Ids and targets: arrays and tensors of any integer dtype.
-Tensor as_ids(const char* operation, const char* argument, const py::object& value) {
-  const Tensor t = py::isinstance<Tensor>(value) ? value.cast<T>() : to_tensor(value);
-  if (t.dtype() == DType::int64) return t;
-  if (is_float(t.dtype()) && t.numel() > 0) throw_type(operation, argument, "integers (int64)", name_of(t.dtype()));
-  return t.to(DType::int64);
-}
-
 // The same operation as a function and as a method.
 template <typename Function, typename... Extra>
 void both(py::module_& m, py::class_<Tensor>& c, const char* name, const Function& function, const Extra&... extra) {
@@ -40,20 +32,20 @@ void both(py::module_& m, py::class_<Tensor>& c, const char* name, const Functio
 
 void bind_elementwise(py::module_& m, py::class_<Tensor>& c) {
   using Unary = Tensor (*)(T);
-  const std::pair<const char*, Unary> unary[] = {{"neg", &neg},   {"exp", &exp},   {"log", &log},
-                                                 {"sqrt", &sqrt}, {"abs", &abs},   {"tanh", &tanh},
+  const std::pair<const char*, Unary> unary[] = {{"neg", &neg},         {"exp", &exp},  {"log", &log},
+                                                 {"sqrt", &sqrt},       {"abs", &abs},  {"tanh", &tanh},
                                                  {"sigmoid", &sigmoid}, {"relu", &relu}};
   for (const auto& [name, function] : unary) both(m, c, name, function, Release());
   const auto operators = py::module_::import("operator");
-  for (const char* name : {"add", "sub", "mul"}) m.attr(name) = operators.attr(name);  // broadcasts; tensors, arrays, numbers
+  for (const char* name : {"add", "sub", "mul"})
+    m.attr(name) = operators.attr(name);  // broadcasts; tensors, arrays, numbers
   m.attr("div") = operators.attr("truediv");
   both(m, c, "pow", &pow, py::arg("exponent"), Release());
   m.def("matmul", &matmul, py::arg("a"), py::arg("b"), Release());
   c.def("matmul", &matmul, py::arg("other"), Release());
   c.def("mm", &matmul, py::arg("other"), Release());
   m.def(
-      "linear",
-      [](T x, T weight, const std::optional<Tensor>& bias) { return linear(x, weight, or_undefined(bias)); },
+      "linear", [](T x, T weight, const std::optional<Tensor>& bias) { return linear(x, weight, or_undefined(bias)); },
       py::arg("input"), py::arg("weight"), py::arg("bias") = py::none(), Release());
 }
 
@@ -68,24 +60,27 @@ void bind_shape(py::module_& m, py::class_<Tensor>& c) {
 // The k largest along an axis, best first, equals in index order; off the tape.
 py::tuple topk(T a, std::int64_t k, std::int64_t dim) {
   const std::int64_t size = a.size(dim);
-  if (k < 0 || k > size)
-    throw_argument("topk", "k", "within [0, " + std::to_string(size) + "]", std::to_string(k));
+  if (k < 0 || k > size) throw_argument("topk", "k", "within [0, " + std::to_string(size) + "]", std::to_string(k));
   const auto numpy = py::module_::import("numpy");
   const py::array view = numpy_view(a);
   const py::object keys = a.dtype() == DType::uint8 ? view.attr("astype")("int64") : py::object(view);
-  const py::object order = numpy.attr("argsort")(keys.attr("__neg__")(), py::arg("axis") = dim, py::arg("kind") = "stable");
+  const py::object order =
+      numpy.attr("argsort")(keys.attr("__neg__")(), py::arg("axis") = dim, py::arg("kind") = "stable");
   const py::object first = numpy.attr("take")(order, numpy.attr("arange")(k), py::arg("axis") = dim);
   const py::object values = numpy.attr("take_along_axis")(view, first, py::arg("axis") = dim);
   return py::make_tuple(to_tensor(values), to_tensor(first));
 }
 
 void bind_reductions(py::module_& m, py::class_<Tensor>& c) {
-  both(m, c, "sum", [](T a, Axis dim, bool keepdim) { return dim ? sum(a, *dim, keepdim) : sum(a); },
-       py::arg("dim") = py::none(), py::arg("keepdim") = false, Release());
-  both(m, c, "mean", [](T a, Axis dim, bool keepdim) { return dim ? mean(a, *dim, keepdim) : mean(a); },
-       py::arg("dim") = py::none(), py::arg("keepdim") = false, Release());
-  both(m, c, "argmax", [](T a, Axis dim) { return dim ? argmax(a, *dim) : argmax(a.reshape({-1}), 0); },
-       py::arg("dim") = py::none(), Release());
+  both(
+      m, c, "sum", [](T a, Axis dim, bool keepdim) { return dim ? sum(a, *dim, keepdim) : sum(a); },
+      py::arg("dim") = py::none(), py::arg("keepdim") = false, Release());
+  both(
+      m, c, "mean", [](T a, Axis dim, bool keepdim) { return dim ? mean(a, *dim, keepdim) : mean(a); },
+      py::arg("dim") = py::none(), py::arg("keepdim") = false, Release());
+  both(
+      m, c, "argmax", [](T a, Axis dim) { return dim ? argmax(a, *dim) : argmax(a.reshape({-1}), 0); },
+      py::arg("dim") = py::none(), Release());
   both(m, c, "topk", &topk, py::arg("k"), py::arg("dim") = -1);
   both(m, c, "softmax", &softmax, py::arg("dim") = -1, Release());
   both(m, c, "log_softmax", &log_softmax, py::arg("dim") = -1, Release());

@@ -9,20 +9,34 @@ OptimizerOptions options_from(const std::string& kind, const py::dict& values) {
   o.kind = optimizer_from_name(kind);
   for (const auto& [key, value] : values) {
     const auto name = key.cast<std::string>();
-    if (name == "lr") o.lr = value.cast<double>();
-    else if (name == "momentum") o.momentum = value.cast<double>();
-    else if (name == "dampening") o.dampening = value.cast<double>();
-    else if (name == "nesterov") o.nesterov = value.cast<bool>();
-    else if (name == "weight_decay") o.weight_decay = value.cast<double>();
-    else if (name == "beta1") o.beta1 = value.cast<double>();
-    else if (name == "beta2") o.beta2 = value.cast<double>();
-    else if (name == "eps") o.eps = value.cast<double>();
-    else if (name == "alpha") o.alpha = value.cast<double>();
-    else if (name == "centered") o.centered = value.cast<bool>();
-    else if (name == "lambd") o.lambd = value.cast<double>();
-    else if (name == "asgd_alpha") o.asgd_alpha = value.cast<double>();
-    else if (name == "t0") o.t0 = value.cast<double>();
-    else throw_argument("optimizer", "options", "a known option", "'" + name + "'");
+    if (name == "lr")
+      o.lr = value.cast<double>();
+    else if (name == "momentum")
+      o.momentum = value.cast<double>();
+    else if (name == "dampening")
+      o.dampening = value.cast<double>();
+    else if (name == "nesterov")
+      o.nesterov = value.cast<bool>();
+    else if (name == "weight_decay")
+      o.weight_decay = value.cast<double>();
+    else if (name == "beta1")
+      o.beta1 = value.cast<double>();
+    else if (name == "beta2")
+      o.beta2 = value.cast<double>();
+    else if (name == "eps")
+      o.eps = value.cast<double>();
+    else if (name == "alpha")
+      o.alpha = value.cast<double>();
+    else if (name == "centered")
+      o.centered = value.cast<bool>();
+    else if (name == "lambd")
+      o.lambd = value.cast<double>();
+    else if (name == "asgd_alpha")
+      o.asgd_alpha = value.cast<double>();
+    else if (name == "t0")
+      o.t0 = value.cast<double>();
+    else
+      throw_argument("optimizer", "options", "a known option", "'" + name + "'");
   }
   return o;
 }
@@ -49,16 +63,18 @@ void bind_optim(py::module_& m) {
       .def("zero_grad", &Optimizer::zero_grad)
       .def_property("lr", &Optimizer::lr, &Optimizer::set_lr)
       .def_property_readonly("step_count", &Optimizer::step_count)
-      .def("state", [](const Optimizer& o) {
-        py::dict result;
-        for (const auto& [name, tensor] : o.state()) result[py::str(name)] = tensor;
-        return result;
-      })
+      .def("state",
+           [](const Optimizer& o) {
+             py::dict result;
+             for (const auto& [name, tensor] : o.state()) result[py::str(name)] = tensor;
+             return result;
+           })
       .def(
           "load_state",
           [](Optimizer& o, const py::dict& state, std::int64_t step_count) {
             std::vector<std::pair<std::string, Tensor>> tensors;
-            for (const auto& [name, tensor] : state) tensors.emplace_back(name.cast<std::string>(), tensor.cast<Tensor>());
+            for (const auto& [name, tensor] : state)
+              tensors.emplace_back(name.cast<std::string>(), tensor.cast<Tensor>());
             o.load_state(tensors, step_count);
           },
           py::arg("state"), py::arg("step_count"));

@@ -11,8 +11,9 @@ void bind_random(py::module_& m) {
       .def(py::init<std::uint64_t>(), py::arg("seed"))
       .def_property_readonly("seed", &Generator::seed)
       .def("get_state", [](const Generator& g) { return std::make_pair(g.seed(), g.call()); })
-      .def("set_state", [](Generator& g, std::pair<std::uint64_t, std::uint64_t> s) { g.set_state(s.first, s.second); },
-           py::arg("state"))
+      .def(
+          "set_state", [](Generator& g, std::pair<std::uint64_t, std::uint64_t> s) { g.set_state(s.first, s.second); },
+          py::arg("state"))
       .def("uniform_", &Generator::uniform_, py::arg("out"), py::arg("low"), py::arg("high"), Release())
       .def("normal_", &Generator::normal_, py::arg("out"), py::arg("mean"), py::arg("stddev"), Release())
       .def("below", &Generator::below, py::arg("bound"), "One integer in [0, bound).")
@@ -28,12 +29,14 @@ void bind_random(py::module_& m) {
                         return g;
                       }));
   m.def(
-      "full", [](const Shape& shape, double value, const std::string& dtype) {
+      "full",
+      [](const Shape& shape, double value, const std::string& dtype) {
         return Tensor::full(shape, value, dtype_from_name(dtype));
       },
       py::arg("shape"), py::arg("value"), py::arg("dtype") = "float32");
   m.def(
-      "empty", [](const Shape& shape, const std::string& dtype) { return Tensor::empty(shape, dtype_from_name(dtype)); },
+      "empty",
+      [](const Shape& shape, const std::string& dtype) { return Tensor::empty(shape, dtype_from_name(dtype)); },
       py::arg("shape"), py::arg("dtype") = "float32");
 }
 

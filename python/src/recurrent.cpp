@@ -55,14 +55,21 @@ Tensor optional_tensor(const py::object& value, DType dtype) {
   return is_float(t.dtype()) && t.numel() > 0 ? t : t.to(dtype);
 }
 
-py::tuple run(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const Tensor& x, const py::object& h,
-              const py::object& c, const py::object& lengths, const py::object& reset_mask, bool training,
-              Generator* generator) {
-  if (x.dim() != 3) throw_argument("recurrent", "input", "shape (T, N, I)", to_string(x.shape()));
+py::tuple run(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const py::object& x,
+              const py::object& h, const py::object& c, const py::object& lengths, const py::object& reset_mask,
+              bool training, Generator* generator, const std::optional<Tensor>& embedding) {
   RecurrentInput input;
-  input.x = x;
-  input.state.h = split_state(spec, "h_0", h, x.size(1));
-  input.state.c = split_state(spec, "c_0", c, x.size(1));
+  if (embedding) {
+    input.ids = as_ids("recurrent", "input", x);
+    input.embedding = *embedding;
+    if (input.ids.dim() != 2) throw_argument("recurrent", "input", "ids (T, N)", to_string(input.ids.shape()));
+  } else {
+    input.x = x.cast<Tensor>();
+    if (input.x.dim() != 3) throw_argument("recurrent", "input", "shape (T, N, I)", to_string(input.x.shape()));
+  }
+  const std::int64_t batch = embedding ? input.ids.size(1) : input.x.size(1);
+  input.state.h = split_state(spec, "h_0", h, batch);
+  input.state.c = split_state(spec, "c_0", c, batch);
   input.lengths = optional_tensor(lengths, DType::int64);
   input.reset_mask = optional_tensor(reset_mask, DType::uint8);
   input.training = training;
@@ -98,17 +105,21 @@ py::list infos(const std::vector<ParameterInfo>& parameters) {
 // The letters of a cell's gate blocks, in the order of the rows of weight_ih.
 const char* gate_letters(const std::string& cell) {
   switch (cell_from_name(cell)) {
-    case CellKind::lstm: return "ifgo";
+    case CellKind::lstm:
+      return "ifgo";
     case CellKind::gru:
-    case CellKind::gru_reset_before: return "rzn";
-    default: return "h";
+    case CellKind::gru_reset_before:
+      return "rzn";
+    default:
+      return "h";
   }
 }
 
 template <typename Element>
 py::array step(Stream& stream, const RecurrentSpec& spec, const py::object& input) {
-  const py::array x = py::isinstance<Tensor>(input) ? numpy_view(input.cast<const Tensor&>())
-                                                    : py::module_::import("numpy").attr("asarray")(input).cast<py::array>();
+  const py::array x = py::isinstance<Tensor>(input)
+                          ? numpy_view(input.cast<const Tensor&>())
+                          : py::module_::import("numpy").attr("asarray")(input).cast<py::array>();
   const bool right = py::isinstance<py::array_t<Element, py::array::c_style>>(x) && x.ndim() == 2 &&
                      x.shape(0) == stream.batch() && x.shape(1) == spec.input_size;
   if (!right)
@@ -139,27 +150,37 @@ void bind_stream(py::module_& m) {
            py::arg("spec"), py::arg("parameters"), py::arg("batch") = 1)
       .def_property_readonly("batch", [](const PyStream& s) { return s.stream.batch(); })
       .def_property_readonly("dtype", [](const PyStream& s) { return name_of(s.stream.dtype()); })
-      .def("step", [](PyStream& s, const py::object& input) {
-             return s.stream.dtype() == DType::float64 ? step<double>(s.stream, s.spec, input)
-                                                       : step<float>(s.stream, s.spec, input);
-           }, py::arg("input"))
+      .def(
+          "step",
+          [](PyStream& s, const py::object& input) {
+            return s.stream.dtype() == DType::float64 ? step<double>(s.stream, s.spec, input)
+                                                      : step<float>(s.stream, s.spec, input);
+          },
+          py::arg("input"))
       .def("reset", [](PyStream& s) { s.stream.reset(); })
-      .def("reset", [](PyStream& s, std::int64_t stream) {
-             if (stream < 0 || stream >= s.stream.batch())
-               throw_argument("stream.reset", "stream", "within [0, " + std::to_string(s.stream.batch()) + ")",
-                              std::to_string(stream));
-             s.stream.reset(stream);
-           }, py::arg("stream"))
-      .def_property_readonly("state", [](const PyStream& s) {
-             const RecurrentState state = s.stream.state();
-             return py::make_tuple(join_state(s.spec, state.h), join_state(s.spec, state.c));
-           })
-      .def("set_state", [](PyStream& s, const py::object& h, const py::object& c) {
-             RecurrentState state;
-             state.h = split_state(s.spec, "h", h, s.stream.batch());
-             state.c = split_state(s.spec, "c", c, s.stream.batch());
-             s.stream.set_state(state);
-           }, py::arg("h"), py::arg("c") = py::none());
+      .def(
+          "reset",
+          [](PyStream& s, std::int64_t stream) {
+            if (stream < 0 || stream >= s.stream.batch())
+              throw_argument("stream.reset", "stream", "within [0, " + std::to_string(s.stream.batch()) + ")",
+                             std::to_string(stream));
+            s.stream.reset(stream);
+          },
+          py::arg("stream"))
+      .def_property_readonly("state",
+                             [](const PyStream& s) {
+                               const RecurrentState state = s.stream.state();
+                               return py::make_tuple(join_state(s.spec, state.h), join_state(s.spec, state.c));
+                             })
+      .def(
+          "set_state",
+          [](PyStream& s, const py::object& h, const py::object& c) {
+            RecurrentState state;
+            state.h = split_state(s.spec, "h", h, s.stream.batch());
+            state.c = split_state(s.spec, "c", c, s.stream.batch());
+            s.stream.set_state(state);
+          },
+          py::arg("h"), py::arg("c") = py::none());
 }
 
 }  // namespace
@@ -175,10 +196,12 @@ void bind_recurrent(py::module_& m) {
       .def_readonly("bidirectional", &RecurrentSpec::bidirectional)
       .def_readonly("dropout", &RecurrentSpec::dropout)
       .def_property_readonly("output_size", &RecurrentSpec::output_size)
-      .def_property_readonly("has_cell_state", [](const RecurrentSpec& s) { return states_of(s.layers.front().cell) == 2; })
+      .def_property_readonly("has_cell_state",
+                             [](const RecurrentSpec& s) { return states_of(s.layers.front().cell) == 2; })
       .def_property_readonly("state_slots", &slots_of, "layers * directions")
-      .def("parameters", [](const RecurrentSpec& s) { return infos(parameters_of(s)); },
-           "A list of (name, shape, hidden size), in PyTorch's order.")
+      .def(
+          "parameters", [](const RecurrentSpec& s) { return infos(parameters_of(s)); },
+          "A list of (name, shape, hidden size), in PyTorch's order.")
       .def(py::pickle(
           [](const RecurrentSpec& s) {
             return py::make_tuple(name_of(s.layers.front().cell), s.input_size, hidden_sizes(s), s.bias,
@@ -191,8 +214,9 @@ void bind_recurrent(py::module_& m) {
           }));
   m.def("recurrent", &run, py::arg("spec"), py::arg("parameters"), py::arg("input"), py::arg("h_0") = py::none(),
         py::arg("c_0") = py::none(), py::arg("lengths") = py::none(), py::arg("reset_mask") = py::none(),
-        py::arg("training") = false, py::arg("generator") = py::none(),
-        "(output (T, N, D*H), h_n, c_n or None) of a stack over a sequence (T, N, I).");
+        py::arg("training") = false, py::arg("generator") = py::none(), py::arg("embedding") = py::none(),
+        "(output (T, N, D*H), h_n, c_n or None) of a stack over a sequence (T, N, I); with embedding (V, I), over\n"
+        "ids (T, N).");
   m.def("gate_letters", &gate_letters, py::arg("cell"), "A cell's gate blocks in row order, e.g. 'ifgo'.");
   bind_stream(m);
 }

@@ -56,8 +56,7 @@ void bind_properties(TensorClass& c) {
   c.def_property_readonly("version", &Tensor::version);
   c.def_property_readonly("data", &Tensor::detach);
   c.def_property_readonly("device", [](const Tensor& t) { return t.device() == Device::cpu ? "cpu" : "cuda"; });
-  c.def_property(
-      "requires_grad", &Tensor::requires_grad, [](Tensor& t, bool value) { t.set_requires_grad(value); });
+  c.def_property("requires_grad", &Tensor::requires_grad, [](Tensor& t, bool value) { t.set_requires_grad(value); });
   c.def_property(
       "grad", [](const Tensor& t) { return or_none(t.grad()); },
       [](Tensor& t, const std::optional<Tensor>& grad) { t.set_grad(or_undefined(grad)); });
@@ -80,8 +79,9 @@ void bind_properties(TensorClass& c) {
   c.def("__repr__", &repr);
   c.def("item", &item, "The single element as a Python number.");
   c.def("tolist", [](const Tensor& t) { return numpy_view(t).attr("tolist")(); });
-  c.def("numpy", [](const Tensor& t) { return numpy_view(t); },
-        "A read-only NumPy view of the same memory (no copy). Write through copy_, or take .numpy().copy().");
+  c.def(
+      "numpy", [](const Tensor& t) { return numpy_view(t); },
+      "A read-only NumPy view of the same memory (no copy). Write through copy_, or take .numpy().copy().");
   c.def(
       "__array__",
       [](const Tensor& t, const py::object& dtype, const py::object& copy) -> py::object {
@@ -95,37 +95,55 @@ void bind_properties(TensorClass& c) {
 }
 
 void bind_in_place(TensorClass& c) {
-  c.def("copy_", [](py::object self, const py::object& source) {
-    Tensor& t = self.cast<Tensor&>();
-    t.copy_(source_like(t, source));
-    return self;
-  }, py::arg("source"), "Overwrites with `source` (same shape).");
-  c.def("fill_", [](py::object self, double value) {
-    self.cast<Tensor&>().fill_(value);
-    return self;
-  }, py::arg("value"));
+  c.def(
+      "copy_",
+      [](py::object self, const py::object& source) {
+        Tensor& t = self.cast<Tensor&>();
+        t.copy_(source_like(t, source));
+        return self;
+      },
+      py::arg("source"), "Overwrites with `source` (same shape).");
+  c.def(
+      "fill_",
+      [](py::object self, double value) {
+        self.cast<Tensor&>().fill_(value);
+        return self;
+      },
+      py::arg("value"));
   c.def("zero_", [](py::object self) {
     self.cast<Tensor&>().fill_(0.0);
     return self;
   });
-  c.def("add_", [](py::object self, const py::object& other, double alpha) {
-    Tensor& t = self.cast<Tensor&>();
-    t.add_(source_like(t, other), alpha);
-    return self;
-  }, py::arg("other"), py::arg("alpha") = 1.0, "self += alpha * other, in place.");
-  c.def("sub_", [](py::object self, const py::object& other, double alpha) {
-    Tensor& t = self.cast<Tensor&>();
-    t.add_(source_like(t, other), -alpha);
-    return self;
-  }, py::arg("other"), py::arg("alpha") = 1.0);
-  c.def("mul_", [](py::object self, double factor) {
-    self.cast<Tensor&>().mul_(factor);
-    return self;
-  }, py::arg("factor"));
-  c.def("requires_grad_", [](py::object self, bool value) {
-    self.cast<Tensor&>().set_requires_grad(value);
-    return self;
-  }, py::arg("requires_grad") = true);
+  c.def(
+      "add_",
+      [](py::object self, const py::object& other, double alpha) {
+        Tensor& t = self.cast<Tensor&>();
+        t.add_(source_like(t, other), alpha);
+        return self;
+      },
+      py::arg("other"), py::arg("alpha") = 1.0, "self += alpha * other, in place.");
+  c.def(
+      "sub_",
+      [](py::object self, const py::object& other, double alpha) {
+        Tensor& t = self.cast<Tensor&>();
+        t.add_(source_like(t, other), -alpha);
+        return self;
+      },
+      py::arg("other"), py::arg("alpha") = 1.0);
+  c.def(
+      "mul_",
+      [](py::object self, double factor) {
+        self.cast<Tensor&>().mul_(factor);
+        return self;
+      },
+      py::arg("factor"));
+  c.def(
+      "requires_grad_",
+      [](py::object self, bool value) {
+        self.cast<Tensor&>().set_requires_grad(value);
+        return self;
+      },
+      py::arg("requires_grad") = true);
 }
 
 void bind_tape(TensorClass& c) {
@@ -139,8 +157,7 @@ void bind_tape(TensorClass& c) {
       "omitted for a single element.");
   c.def("detach", &Tensor::detach, "The same memory, off the tape.");
   c.def("clone", &Tensor::clone, Release());
-  c.def("to", [](const Tensor& t, const std::string& dtype) { return t.to(dtype_from_name(dtype)); },
-        py::arg("dtype"));
+  c.def("to", [](const Tensor& t, const std::string& dtype) { return t.to(dtype_from_name(dtype)); }, py::arg("dtype"));
   c.def("float", [](const Tensor& t) { return t.to(DType::float32); });
   c.def("double", [](const Tensor& t) { return t.to(DType::float64); });
   c.def("long", [](const Tensor& t) { return t.to(DType::int64); });
@@ -177,31 +194,46 @@ void bind_operators(TensorClass& c) {
     return arithmetic(a, b, [](T x, T y) { return mul(x, y); }, [](T x, double y) { return mul(x, y); });
   };
   c.def("__add__", plus, op).def("__radd__", plus, op).def("__mul__", times, op).def("__rmul__", times, op);
-  c.def("__sub__", [](T a, O b) {
-    return arithmetic(a, b, [](T x, T y) { return sub(x, y); }, [](T x, double y) { return add(x, -y); });
-  }, op);
-  c.def("__rsub__", [](T a, O b) {
-    return arithmetic(a, b, [](T x, T y) { return sub(y, x); }, [](T x, double y) { return add(neg(x), y); });
-  }, op);
-  c.def("__truediv__", [](T a, O b) {
-    return arithmetic(a, b, [](T x, T y) { return div(x, y); },
-                      [](T x, double y) { return div(x, scalar_tensor(y, x)); });
-  }, op);
-  c.def("__rtruediv__", [](T a, O b) {
-    return arithmetic(a, b, [](T x, T y) { return div(y, x); },
-                      [](T x, double y) { return div(scalar_tensor(y, x), x); });
-  }, op);
+  c.def(
+      "__sub__",
+      [](T a, O b) {
+        return arithmetic(a, b, [](T x, T y) { return sub(x, y); }, [](T x, double y) { return add(x, -y); });
+      },
+      op);
+  c.def(
+      "__rsub__",
+      [](T a, O b) {
+        return arithmetic(a, b, [](T x, T y) { return sub(y, x); }, [](T x, double y) { return add(neg(x), y); });
+      },
+      op);
+  c.def(
+      "__truediv__",
+      [](T a, O b) {
+        return arithmetic(
+            a, b, [](T x, T y) { return div(x, y); }, [](T x, double y) { return div(x, scalar_tensor(y, x)); });
+      },
+      op);
+  c.def(
+      "__rtruediv__",
+      [](T a, O b) {
+        return arithmetic(
+            a, b, [](T x, T y) { return div(y, x); }, [](T x, double y) { return div(scalar_tensor(y, x), x); });
+      },
+      op);
   c.def("__matmul__", [](T a, T b) { return matmul(a, b); }, op, Release());
   c.def("__rmatmul__", [](T a, T b) { return matmul(b, a); }, op, Release());
   c.def("__pow__", [](T a, double e) { return pow(a, e); }, op, Release());
   c.def("__neg__", &neg, Release());
   c.def("__abs__", [](T a) { return abs(a); }, Release());
   for (const char* name : {"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"})
-    c.def(name, [name](T a, O b) -> py::object {
-      if (b.is_none()) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
-      const py::object other = py::isinstance<Tensor>(b) ? py::object(numpy_view(b.cast<T>())) : b;
-      return numpy_view(a).attr(name)(other);  // a NumPy array of bool
-    }, op);
+    c.def(
+        name,
+        [name](T a, O b) -> py::object {
+          if (b.is_none()) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+          const py::object other = py::isinstance<Tensor>(b) ? py::object(numpy_view(b.cast<T>())) : b;
+          return numpy_view(a).attr(name)(other);  // a NumPy array of bool
+        },
+        op);
 }
 
 void bind_shape_methods(TensorClass& c) {
@@ -217,23 +249,29 @@ void bind_shape_methods(TensorClass& c) {
   };
   c.def_property_readonly("T", swapped);
   c.def("t", swapped);
-  c.def("unsqueeze", [](T t, std::int64_t dim) {
-    const std::int64_t axes = t.dim() + 1;
-    if (dim < -axes || dim >= axes)
-      throw_argument("unsqueeze", "dim", "within [" + std::to_string(-axes) + ", " + std::to_string(axes) + ")",
-                     std::to_string(dim));
-    Shape shape = t.shape();
-    shape.insert(shape.begin() + (dim < 0 ? dim + axes : dim), 1);
-    return t.reshape(shape);
-  }, py::arg("dim"));
-  c.def("squeeze", [](T t, std::optional<std::int64_t> dim) {
-    Shape shape;
-    const std::int64_t only = dim ? (*dim < 0 ? *dim + t.dim() : *dim) : -1;
-    if (dim) t.size(*dim);  // checks the range
-    for (std::int64_t i = 0; i < t.dim(); ++i)
-      if (t.size(i) != 1 || (dim && i != only)) shape.push_back(t.size(i));
-    return t.reshape(shape);
-  }, py::arg("dim") = py::none());
+  c.def(
+      "unsqueeze",
+      [](T t, std::int64_t dim) {
+        const std::int64_t axes = t.dim() + 1;
+        if (dim < -axes || dim >= axes)
+          throw_argument("unsqueeze", "dim", "within [" + std::to_string(-axes) + ", " + std::to_string(axes) + ")",
+                         std::to_string(dim));
+        Shape shape = t.shape();
+        shape.insert(shape.begin() + (dim < 0 ? dim + axes : dim), 1);
+        return t.reshape(shape);
+      },
+      py::arg("dim"));
+  c.def(
+      "squeeze",
+      [](T t, std::optional<std::int64_t> dim) {
+        Shape shape;
+        const std::int64_t only = dim ? (*dim < 0 ? *dim + t.dim() : *dim) : -1;
+        if (dim) t.size(*dim);  // checks the range
+        for (std::int64_t i = 0; i < t.dim(); ++i)
+          if (t.size(i) != 1 || (dim && i != only)) shape.push_back(t.size(i));
+        return t.reshape(shape);
+      },
+      py::arg("dim") = py::none());
 }
 
 }  // namespace

@@ -187,3 +187,26 @@ def test_memory_does_not_grow() -> None:
 
     before = steps(200)
     assert steps(1800) - before < 2048  # KiB; one leaked state a step would be 1 MiB, one leaked tape 50
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_ids_with_an_embedding_are_the_embedded_input(cell: str, batch_first: bool) -> None:
+    case, module, _ = make(cell, "float64", batch_first=batch_first, N=4)
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 5, (4, 11) if batch_first else (11, 4))
+    table = rnncore.tensor(rng.standard_normal((5, case.I)), requires_grad=True)
+    results = []
+    for fused in (True, False):
+        module.zero_grad()
+        table.grad = None
+        arguments = {"embedding": table} if fused else {}
+        output, _ = module(ids if fused else nn.functional.embedding(ids, table), **arguments)
+        (output * output).sum().backward()
+        grads = [table.grad, *(p.grad for p in module.parameters())]
+        results.append([output.numpy(), *(g.numpy() for g in grads)])
+    for got, wanted in zip(*results, strict=True):
+        assert_close(got, wanted, 1e-12, cell)
+    single = module(ids[0] if batch_first else ids[:, 0], embedding=table)[0]
+    wanted = output[0] if batch_first else output[:, 0]
+    assert_close(single.numpy(), wanted.numpy(), 1e-12, "one sequence")

@@ -98,14 +98,16 @@ class _Recurrent(Module):
         lengths: Any,
         reset_mask: Any,
         generator: Generator | None,
+        embedding: Tensor | None,
     ) -> tuple[Tensor, Any, Any]:
         x = as_tensor(input)
-        batched = x.ndim == 3
-        if not batched and x.ndim != 2:
-            expected = "(N, T, I)" if self.batch_first else "(T, N, I)"
-            raise ValueError(
-                f"[{type(self).__name__.lower()}] input: expected shape {expected} or (T, I), got {x.shape}"
-            )
+        axes = 3 if embedding is None else 2
+        batched = x.ndim == axes
+        if not batched and x.ndim != axes - 1:
+            lead, last = "N, T" if self.batch_first else "T, N", ", I" if embedding is None else ""
+            single = "(T, I)" if embedding is None else "(T,)"
+            operation = type(self).__name__.lower()
+            raise ValueError(f"[{operation}] input: expected shape ({lead}{last}) or {single}, got {x.shape}")
         if not batched:
             x, h_0, c_0 = x.unsqueeze(1), _with_batch(h_0), _with_batch(c_0)
             reset_mask = None if reset_mask is None else as_tensor(reset_mask).unsqueeze(1)
@@ -122,6 +124,7 @@ class _Recurrent(Module):
             reset_mask,
             self.training,
             generator or self.generator,
+            embedding,
         )
         if not batched:
             return output.squeeze(1), _without_batch(h_n), _without_batch(c_n)
@@ -176,7 +179,9 @@ _CALL = """
         the initial state (zeros by default), each (L*D, N, H) or (L*D, H);
         lengths: N integers; steps at and after a sequence's length leave its state alone and output zeros;
         reset_mask: (T, N); nonzero where a new sequence starts: the state before that step is the initial one;
-        generator: for this call's dropout masks.
+        generator: for this call's dropout masks;
+        embedding: a table (V, I); input is then ids (T, N) or (T,) and stands for embedding[input], at a fraction of
+        the work where V < T*N.
     Returns (output (T, N, D*H), final state as PyTorch returns it). Where layers differ in size, a state is a tuple
     of L*D tensors (N, H_k).
 
@@ -233,8 +238,9 @@ class RNN(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         lengths: Any = None,
         reset_mask: Any = None,
         generator: Generator | None = None,
+        embedding: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
-        output, h_n, _ = self._run(input, hx, None, lengths, reset_mask, generator)
+        output, h_n, _ = self._run(input, hx, None, lengths, reset_mask, generator, embedding)
         return output, h_n
 
 
@@ -284,9 +290,10 @@ class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         lengths: Any = None,
         reset_mask: Any = None,
         generator: Generator | None = None,
+        embedding: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Any, Any]]:
         h_0, c_0 = state_pair("lstm", hx)
-        output, h_n, c_n = self._run(input, h_0, c_0, lengths, reset_mask, generator)
+        output, h_n, c_n = self._run(input, h_0, c_0, lengths, reset_mask, generator, embedding)
         return output, (h_n, c_n)
 
 
@@ -340,8 +347,9 @@ class GRU(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         lengths: Any = None,
         reset_mask: Any = None,
         generator: Generator | None = None,
+        embedding: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
-        output, h_n, _ = self._run(input, hx, None, lengths, reset_mask, generator)
+        output, h_n, _ = self._run(input, hx, None, lengths, reset_mask, generator, embedding)
         return output, h_n
 
 
