@@ -31,9 +31,9 @@ def main() -> None:
     parser.add_argument("--prompt", default="First")
     parser.add_argument("--quick", action="store_true", help="a tiny model on the first 30,000 characters")
     args = parser.parse_args()
-    text = args.text.read_text(encoding="utf-8")
+    text, batch = args.text.read_text(encoding="utf-8"), 50
     if args.quick:
-        text, args.hidden, args.epochs = text[:30_000], 16, 1
+        text, args.hidden, args.epochs, batch = text[:30_000], 32, 2, 10
 
     corpus = TextCorpus.from_text(text, level="char", valid=0.1)
     model = LanguageModel(
@@ -43,7 +43,7 @@ def main() -> None:
         num_layers=args.layers,
         generator=rnncore.Generator(1),
     )
-    result = Trainer(model, corpus, TrainConfig(epochs=args.epochs, batch=50, bptt=50, lr=2e-3, clip_norm=5.0)).fit()
+    result = Trainer(model, corpus, TrainConfig(epochs=args.epochs, batch=batch, bptt=50, lr=2e-3, clip_norm=5.0)).fit()
     print(f"{result.steps} updates in {result.seconds:.1f} s, validation {result.best_valid:.3f} nats a character")
 
     score = evaluate(model, "To be, or not to be: that is the question.")
