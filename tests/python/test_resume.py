@@ -185,3 +185,27 @@ def test_the_log_is_cut_back_to_the_checkpoint(tmp_path: Path, text: Path) -> No
     steps = [record["step"] for record in log_without_times(tmp_path / "run") if record["event"] == "step"]
     assert steps == sorted(set(steps))
     assert steps[:20] == list(range(1, 21))
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path, text: Path) -> None:
+    out = tmp_path / "run"
+    options = ["--hidden", "64", "--layers", "1", "--epochs", "1000"]
+    with subprocess.Popen(command(text, out, options), stdout=subprocess.DEVNULL) as process:
+        try:
+            waiting = time.monotonic()
+            while not (out / "checkpoint.safetensors").exists():
+                assert time.monotonic() - waiting < 60
+                time.sleep(0.02)
+            second = resume(out)
+        finally:
+            process.kill()
+    assert second.returncode == 1
+    assert "another process" in second.stderr
+
+
+def test_what_a_kill_in_a_write_left_is_removed(tmp_path: Path, text: Path) -> None:
+    start_run(tmp_path / "run", text, TrainConfig(steps=3, batch=10, bptt=20)).fit()
+    left = tmp_path / "run" / ".checkpoint.safetensors.123.0.tmp"
+    left.write_bytes(b"half")
+    Trainer.resume(tmp_path / "run", steps=4).fit()
+    assert not left.exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from language_models import CELLS, log_without_times, small_model, some_text, st
 from rnncore import optim
 from rnncore.data import TextCorpus
 from rnncore.models import LanguageModel
-from rnncore.train import Callback, TrainConfig, Trainer, TrainingDivergedError, make_schedule, read_log
+from rnncore.train import Callback, TensorBoard, TrainConfig, Trainer, TrainingDivergedError, make_schedule, read_log
 from rnncore.train.feeds import StreamFeed
 
 
@@ -276,3 +278,28 @@ def test_bad_options_are_named(options: dict[str, Any], name: str) -> None:
     with pytest.raises(ValueError, match=r"\[train\]") as caught:
         TrainConfig(**options)
     assert name in str(caught.value)
+
+
+def test_tensorboard_is_an_extra(tmp_path: Path, corpus: TextCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match=r"pip install 'rnncore\[tensorboard\]'"):
+        TensorBoard(tmp_path)
+    written: list[tuple[str, float, int]] = []
+
+    class SummaryWriter:
+        def __init__(self, folder: str) -> None: ...
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, value, step))
+
+        def close(self) -> None:
+            written.append(("closed", 0.0, 0))
+
+    fake = types.ModuleType("tensorboardX")
+    fake.SummaryWriter = SummaryWriter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tensorboardX", fake)
+    config = TrainConfig(steps=4, batch=8, bptt=20, log_every=2)
+    Trainer(small_model(corpus), corpus, config, callbacks=[TensorBoard(tmp_path)]).fit()
+    names = {name for name, _, _ in written}
+    assert {"train/loss", "train/lr", "epoch/valid_loss", "closed"} <= names
+    assert {step for name, _, step in written if name == "train/loss"} == {2, 4}

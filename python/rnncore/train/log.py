@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -15,21 +16,28 @@ from rnncore._messages import message
 class JsonLinesLog:
     """Appends records to a file; each line is complete once `write` returns.
 
+    The file is locked, so that no second process trains in the same folder; a process that dies unlocks it.
+
     Args:
         path: the file.
         keep_bytes: cut the file back to this length first (what a checkpoint knew of); 0 starts it anew.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written, or another process has it.
     """
 
     def __init__(self, path: Path, keep_bytes: int = 0) -> None:
         self.path = path
         try:
             self._file: IO[bytes] = path.open("r+b" if path.exists() else "w+b")
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._file.seek(0, os.SEEK_END)
             self._file.truncate(min(keep_bytes, self._file.tell()))
             self._file.seek(0, os.SEEK_END)
+        except BlockingIOError:
+            self._file.close()
+            got = "one that another process is training"
+            raise OSError(message("log", str(path), "a run of our own", got, "wait for it, or stop it first")) from None
         except OSError as error:
             raise _failure(path, error) from error
 

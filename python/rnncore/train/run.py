@@ -92,6 +92,12 @@ class RunFolder:
             raise FileNotFoundError(message("run folder", str(run.path), "a run", got))
         return run
 
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files that a kill in the middle of a write left."""
+        for file in self.path.glob(".*.tmp"):
+            if file.name.split(".", 2)[1] in ("model", "checkpoint", "config"):
+                file.unlink(missing_ok=True)
+
     def write_config(self, content: dict[str, Any]) -> None:
         """Write ``config.json`` atomically."""
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -213,6 +213,7 @@ class Trainer:
         self._window_clock = self._saved_clock = self._clock
         if self.run is not None:
             self._log = JsonLinesLog(self.run.log, self._log_bytes)
+            self.run.remove_leftovers()
             if self.progress.step == 0:
                 self._save()
         for callback in self.callbacks:
