@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from char_lm_torch import CharacterModel, Settings, add_options, read, split
 from char_lm_torch import train as train_torch
-from rnncore.models import LanguageModel
-from rnncore.train import TrainConfig, Trainer
 
 import rnncore
 from rnncore.data import TextCorpus
+from rnncore.models import LanguageModel
+from rnncore.train import TrainConfig, Trainer
 
 
 def train_rnncore(model: LanguageModel, corpus: TextCorpus, settings: Settings) -> list[float]:

@@ -12,13 +12,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import rnncore
+from rnncore.data import TextCorpus, tinyshakespeare
 from rnncore.generate import SamplingOptions, generate
 from rnncore.metrics import evaluate
 from rnncore.models import LanguageModel
 from rnncore.train import TrainConfig, Trainer
-
-import rnncore
-from rnncore.data import TextCorpus, tinyshakespeare
 
 
 def main() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from rnncore.models import LanguageModel
-from rnncore.models.language_model import State
 
 import rnncore
 from rncompare.cases import Case
 from rncompare.peer import Peer, Run
 from rnncore import nn, optim
+from rnncore.models import LanguageModel
+from rnncore.models.language_model import State
 
 LAYERS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn-tanh": nn.RNN}
 
