@@ -139,10 +139,12 @@ class LanguageModel(nn.Module):
         self, ids: Tensor | ArrayLike, state: State | None = None, lengths: Tensor | ArrayLike | None = None
     ) -> tuple[Tensor, State]:
         """The stack's output (T, N, H), with dropout in training, and the state after the last step."""
-        embedded = self.drop(self.embedding(_ids(ids)))
         before = None if state is None else (state if len(state) == 2 else state[0])
         options = {} if lengths is None else {"lengths": _ids(lengths)}
-        output, after = self.rnn(embedded, before, **options)
+        if self.training and self.config.dropout > 0:
+            output, after = self.rnn(self.drop(self.embedding(_ids(ids))), before, **options)
+        else:  # nothing stands between the embedding and the first layer: its input product is a table
+            output, after = self.rnn(_ids(ids), before, embedding=self.embedding.weight, **options)
         return self.drop(output), tuple(after) if isinstance(after, tuple | list) else (after,)
 
     def loss(
