@@ -44,7 +44,7 @@ def loss_curve(
         axes.plot(x, y, color=_VALID, marker="o", markersize=4, linewidth=1.2, label="validation")
         best = min(range(len(y)), key=y.__getitem__)
         axes.annotate(
-            f"{y[best]:.3f}", (x[best], y[best]), xytext=(0, -14), textcoords="offset points", ha="center", color=_VALID
+            f"{y[best]:.3f}", (x[best], y[best]), xytext=(0, 8), textcoords="offset points", ha="center", color=_VALID
         )
     axes.set_xlabel("updates")
     axes.set_ylabel("loss (nats a token)")
@@ -65,7 +65,8 @@ def _smoothed(values: Sequence[float]) -> list[float]:
     half = max(len(values) // 40, 1)
     result = []
     for index in range(len(values)):
-        part = values[max(0, index - half) : index + half + 1]
+        reach = min(half, index, len(values) - 1 - index)  # symmetric, so that the ends are not bent
+        part = values[index - reach : index + reach + 1]
         result.append(sum(part) / len(part))
     return result
 
