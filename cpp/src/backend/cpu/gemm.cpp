@@ -5,16 +5,19 @@
 #include "backend/cpu/targets.h"
 
 #include <cstring>
+#include <numeric>
 
 #include "backend/cpu/targets.h"
 
 namespace rnncore::cpu {
 namespace {
 
-constexpr std::int64_t kRowDepth = 256;    // k's a panel keeps in L1: 256 * 16 floats = 16 KiB
+constexpr std::int64_t kRowDepth = 512;    // k's of a panel at a time: 512 * 16 floats = 32 KiB
 constexpr std::int64_t kRowBlock = 96;     // rows of a that stay in L2 while all panels pass
-constexpr std::int64_t kTransDepth = 320;  // rows of a and b copied at a time for weight gradients
-constexpr std::int64_t kTransColumns = 64; // columns of a copied at a time
+constexpr std::int64_t kTransDepth = 480;  // rows of a and b copied at a time for weight gradients
+constexpr std::int64_t kTransTiles = 12;   // tiles of a copied at a time
+
+constexpr std::int64_t kRowTile = 6;       // GemmTable::row_tile on every target
 
 // Splits a (rows x panels) grid among the team by rows or by panels, whichever leaves the largest share smaller.
 struct Split {
@@ -71,7 +74,7 @@ template <typename T>
 std::size_t trans_scratch_bytes(std::int64_t N, int size) {
   const GemmTable<T>& table = gemm_table<T>();
   const std::int64_t padded = (N + table.lanes - 1) / table.lanes * table.lanes;
-  return static_cast<std::size_t>(kTransDepth * (2 * padded + size * kTransColumns)) * sizeof(T);
+  return static_cast<std::size_t>(kTransDepth * (2 * padded + size * kTransTiles * table.row_tile)) * sizeof(T);
 }
 
 namespace {
@@ -87,27 +90,27 @@ void copy_b_panel(T* dst, const TransProduct<T>& p, std::int64_t k0, std::int64_
   }
 }
 
-// Copies tiles [t0, t1) as [tile][k][MR], and adds their columns up where asked.
-template <typename T>
-void copy_a_tiles(T* dst, const TransProduct<T>& p, std::int64_t k0, std::int64_t depth, std::int64_t t0,
-                  std::int64_t t1, std::int64_t MR) {
-  for (std::int64_t t = t0; t < t1; ++t, dst += depth * MR) {
-    const std::int64_t valid = p.tile_rows[t];
-    const T* src = p.a + k0 * p.a_row + p.tile_column[t];
-    if (valid == 4 && MR == 4) {
-      for (std::int64_t k = 0; k < depth; ++k) std::memcpy(dst + k * 4, src + k * p.a_row, 4 * sizeof(T));
-    } else {
-      for (std::int64_t k = 0; k < depth; ++k)
-        for (std::int64_t r = 0; r < MR; ++r) dst[k * MR + r] = r < valid ? src[k * p.a_row + r] : T(0);
-    }
-    if (!p.column_sum) continue;
-    T sum[16] = {};
-    for (std::int64_t r = 0; r < valid; ++r)
-      sum[r] = k0 == 0 && !p.accumulate ? T(0) : p.column_sum[p.tile_c[t] + r];
-    for (std::int64_t k = 0; k < depth; ++k)
-      for (std::int64_t r = 0; r < MR; ++r) sum[r] += dst[k * MR + r];
-    for (std::int64_t r = 0; r < valid; ++r) p.column_sum[p.tile_c[t] + r] = sum[r];
+// Copies tile t as [k][MR], zero-padded, and adds its columns up where asked. MR is a constant of the instruction set.
+template <std::int64_t MR, typename T>
+void copy_a_tile(T* dst, const TransProduct<T>& p, std::int64_t k0, std::int64_t depth, std::int64_t t) {
+  const std::int64_t valid = p.tile_rows[t];
+  const std::int64_t* const column = p.column + t * MR;
+  const T* src = p.a + k0 * p.a_row;
+  if (valid == MR) {
+    std::int64_t at[MR];
+    for (std::int64_t r = 0; r < MR; ++r) at[r] = column[r];
+    for (std::int64_t k = 0; k < depth; ++k, src += p.a_row)
+      for (std::int64_t r = 0; r < MR; ++r) dst[k * MR + r] = src[at[r]];
+  } else {
+    for (std::int64_t k = 0; k < depth; ++k, src += p.a_row)
+      for (std::int64_t r = 0; r < MR; ++r) dst[k * MR + r] = r < valid ? src[column[r]] : T(0);
   }
+  if (!p.column_sum) return;
+  T sum[MR] = {};
+  for (std::int64_t r = 0; r < valid; ++r) sum[r] = k0 == 0 && !p.accumulate ? T(0) : p.column_sum[p.tile_c[t] + r];
+  for (std::int64_t k = 0; k < depth; ++k)
+    for (std::int64_t r = 0; r < MR; ++r) sum[r] += dst[k * MR + r];
+  for (std::int64_t r = 0; r < valid; ++r) p.column_sum[p.tile_c[t] + r] = sum[r];
 }
 
 }  // namespace
@@ -115,12 +118,12 @@ void copy_a_tiles(T* dst, const TransProduct<T>& p, std::int64_t k0, std::int64_
 template <typename T>
 void trans_product(const Member& member, const TransProduct<T>& p, void* scratch) {
   const GemmTable<T>& table = gemm_table<T>();
-  const std::int64_t L = table.lanes, MR = table.trans_tile;
+  const std::int64_t L = table.lanes, MR = table.row_tile;
   PanelLayout layout;
   layout.N = (p.N + L - 1) / L * L;
-  layout.width = table.trans_vectors * L;
+  layout.width = table.row_vectors * L;
   T* const b_base = static_cast<T*>(scratch);
-  T* const a_copy = b_base + kTransDepth * (2 * layout.N + member.rank * kTransColumns);
+  T* const a_copy = b_base + kTransDepth * (2 * layout.N + member.rank * kTransTiles * MR);
   const Range panels = member.share(layout.panels()), tiles = member.share(p.tiles);
   std::int64_t k0 = 0;
   int half = 0;
@@ -131,9 +134,9 @@ void trans_product(const Member& member, const TransProduct<T>& p, void* scratch
     for (std::int64_t j = panels.begin; j < panels.end; ++j)
       copy_b_panel(b_copy + layout.offset(j), p, k0, depth, j * layout.width, layout.width_of(j));
     member.barrier();  // b_copy is whole; the other half may be overwritten once everybody has come here again
-    for (std::int64_t t0 = tiles.begin; t0 < tiles.end; t0 += kTransColumns / MR) {
-      const std::int64_t t1 = std::min(tiles.end, t0 + kTransColumns / MR);
-      copy_a_tiles(a_copy, p, k0, depth, t0, t1, MR);
+    for (std::int64_t t0 = tiles.begin; t0 < tiles.end; t0 += kTransTiles) {
+      const std::int64_t t1 = std::min(tiles.end, t0 + kTransTiles);
+      for (std::int64_t t = t0; t < t1; ++t) copy_a_tile<kRowTile>(a_copy + (t - t0) * depth * MR, p, k0, depth, t);
       PanelArgs<T> args;
       args.a_row = 1;
       args.a_k = MR;
@@ -148,7 +151,7 @@ void trans_product(const Member& member, const TransProduct<T>& p, void* scratch
           args.a = a_copy + (t - t0) * depth * MR;
           args.rows = p.tile_rows[t];
           args.c = p.c + p.tile_c[t] * p.c_row + j * layout.width;
-          table.trans_panel[width / L](args);
+          table.row_panel[width / L](args);
         }
       }
     }
@@ -206,8 +209,9 @@ void gemm_rows(const backend::Gemm& g) {
 template <typename T>
 void gemm_trans(const backend::Gemm& g) {
   const GemmTable<T>& table = gemm_table<T>();
-  const std::int64_t MR = table.trans_tile, tiles = (g.M + MR - 1) / MR;
-  std::vector<std::int64_t> first(tiles), rows(tiles);
+  const std::int64_t MR = table.row_tile, tiles = (g.M + MR - 1) / MR;
+  std::vector<std::int64_t> column(tiles * MR), first(tiles), rows(tiles);
+  std::iota(column.begin(), column.end(), 0);
   for (std::int64_t i = 0; i < tiles; ++i) {
     first[i] = i * MR;
     rows[i] = std::min(MR, g.M - i * MR);
@@ -222,7 +226,8 @@ void gemm_trans(const backend::Gemm& g) {
   p.c = static_cast<T*>(g.c);
   p.c_row = g.ldc;
   p.tiles = tiles;
-  p.tile_column = p.tile_c = first.data();
+  p.column = column.data();
+  p.tile_c = first.data();
   p.tile_rows = rows.data();
   p.accumulate = g.accumulate;
   const int threads = threads_for(static_cast<double>(g.M) * g.N * g.K);

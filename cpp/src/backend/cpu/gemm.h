@@ -44,8 +44,9 @@ template <typename T>
 void row_product(const Member& member, const RowProduct<T>& p);
 
 // Transposed a ----------------------------------------------------------------------------------------------
-// c = [c +] a^T b with a (K, .) and b (K, N) row-major: weight gradients. The result's rows are made of tiles:
-// tile i takes `tile_rows[i]` <= trans_tile columns of a from column tile_column[i] to rows from tile_c[i] of c.
+// c = [c +] a^T b with a (K, .) and b (K, N) row-major: weight gradients. The result's rows are made of tiles of at most
+// row_tile rows: tile i goes to rows [tile_c[i], tile_c[i] + tile_rows[i]) of c, and its row r comes from column
+// column[i * row_tile + r] of a (any columns: a is copied on the way in).
 template <typename T>
 struct TransProduct {
   const T* a = nullptr;
@@ -56,7 +57,7 @@ struct TransProduct {
   T* c = nullptr;
   std::int64_t c_row = 0;
   std::int64_t tiles = 0;
-  const std::int64_t* tile_column = nullptr;
+  const std::int64_t* column = nullptr;
   const std::int64_t* tile_c = nullptr;
   const std::int64_t* tile_rows = nullptr;
   bool accumulate = false;

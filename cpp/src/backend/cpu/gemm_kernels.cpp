@@ -18,16 +18,11 @@ const GemmTable<T>& make_table() {
   using D = hn::ScalableTag<T>;
   constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
   constexpr int kRowVectors = kRegisters == 32 ? 4 : 2;
-  // The transposed tile's rows must divide a vector: then they stay within one gate of a cell's block of units.
-  constexpr int kTransTile = kLanes < 4 ? kLanes : kRegisters == 32 && kLanes >= 8 ? 8 : 4;
   static const GemmTable<T> table = {
       kLanes,
       kRowVectors,
       tile_rows(kRowVectors),
-      {nullptr, row_panel<1, D>, row_panel<2, D>, row_panel<3, D>, row_panel<4, D>},
-      3,
-      kTransTile,
-      {nullptr, tile_panel<kTransTile, 1, D>, tile_panel<kTransTile, 2, D>, tile_panel<kTransTile, 3, D>, nullptr}};
+      {nullptr, row_panel<1, D>, row_panel<2, D>, row_panel<3, D>, row_panel<4, D>}};
   return table;
 }
 

@@ -121,13 +121,6 @@ void row_panel(const PanelArgs<T>& p) {
   rest<MR - 1, NV, D>(p, row, p.rows - row);
 }
 
-// a is one packed tile of MR rows, zero-padded; only p.rows of them are stored.
-template <int MR, int NV, class D, typename T = hn::TFromD<D>>
-void tile_panel(const PanelArgs<T>& p) {
-  if (p.rows == MR) return tile<MR, NV, D>(p, 0);
-  rest<MR - 1, NV, D>(p, 0, p.rows);
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace cpu
 }  // namespace rnncore

@@ -30,12 +30,9 @@ using PanelFunction = void (*)(const PanelArgs<T>&);
 template <typename T>
 struct GemmTable {
   std::int64_t lanes;
-  std::int64_t row_vectors;        // vectors in a full panel when a is row-major
+  std::int64_t row_vectors;        // vectors in a full panel
   std::int64_t row_tile;           // rows of its register tile
-  PanelFunction<T> row_panel[5];   // by number of vectors in the panel (1 .. row_vectors)
-  std::int64_t trans_vectors;      // the same when a is packed from its transpose, in tiles of trans_tile
-  std::int64_t trans_tile;
-  PanelFunction<T> trans_panel[5];
+  PanelFunction<T> row_panel[5];   // by number of vectors in the panel
 };
 
 const GemmTable<float>& gemm_table_f32(std::int64_t target);

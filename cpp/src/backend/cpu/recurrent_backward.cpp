@@ -42,9 +42,9 @@ class Backward {
       if (l_.k.cell) load_rows(dc0_, nullptr, l_.N, l_.H, l_.units);
     }
     if (!b_.dw_ih) return;
-    input_tiles_ = gradient_tiles(l_, l_.k.input_first, l_.k.input_count, table_.trans_tile);
-    recurrent_tiles_ = gradient_tiles(l_, l_.k.recurrent_first, l_.k.recurrent_count, table_.trans_tile);
-    if (l_.k.stages == 2) second_tiles_ = gradient_tiles(l_, l_.k.second_first, l_.k.second_count, table_.trans_tile);
+    input_tiles_ = gradient_tiles(l_, l_.k.input_first, l_.k.input_count, table_.row_tile);
+    recurrent_tiles_ = gradient_tiles(l_, l_.k.recurrent_first, l_.k.recurrent_count, table_.row_tile);
+    if (l_.k.stages == 2) second_tiles_ = gradient_tiles(l_, l_.k.second_first, l_.k.second_count, table_.row_tile);
   }
 
   T* gates_of(std::int64_t t) const { return static_cast<T*>(b_.buffers.gates) + t * l_.N * l_.gates_row; }
@@ -163,7 +163,7 @@ class Backward {
     p.c = dw;
     p.c_row = columns;
     p.tiles = static_cast<std::int64_t>(tiles.row.size());
-    p.tile_column = tiles.column.data();
+    p.column = tiles.column.data();
     p.tile_c = tiles.row.data();
     p.tile_rows = tiles.rows.data();
     return p;

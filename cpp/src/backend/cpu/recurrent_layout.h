@@ -71,22 +71,24 @@ Sharing share_steps(const Layout<T>& l, int threads, std::int64_t pieces, std::i
   return s;
 }
 
-// Tiles of the weight gradient for `count` slots from `first`: which columns of the gates go to which rows of dW.
+// Tiles of the weight gradient for `count` slots from `first`: which columns of the gates go to which rows of dW. A tile
+// is a run of units of one gate; in the gates' rows it may lie across blocks.
 struct GradientTiles {
-  std::vector<std::int64_t> column, row, rows;
+  std::vector<std::int64_t> column, row, rows;  // as TransProduct has them
 };
 template <typename T>
 GradientTiles gradient_tiles(const Layout<T>& l, int first, int count, std::int64_t tile) {
   GradientTiles tiles;
-  for (std::int64_t b = 0; b < l.blocks; ++b)
-    for (int s = first; s < first + count; ++s)
-      for (std::int64_t i = 0; i < l.k.block; i += tile) {
-        const std::int64_t unit = b * l.k.block + i;
-        if (unit >= l.H) break;
-        tiles.column.push_back((b * l.k.slots + s) * l.k.block + i);
-        tiles.row.push_back(l.k.gate[s] * l.H + unit);
-        tiles.rows.push_back(std::min(tile, l.H - unit));
+  for (int s = first; s < first + count; ++s)
+    for (std::int64_t unit = 0; unit < l.H; unit += tile) {
+      const std::int64_t rows = std::min(tile, l.H - unit);
+      for (std::int64_t r = 0; r < tile; ++r) {
+        const std::int64_t u = unit + std::min(r, rows - 1);  // beyond the end: not read
+        tiles.column.push_back((u / l.k.block * l.k.slots + s) * l.k.block + u % l.k.block);
       }
+      tiles.row.push_back(l.k.gate[s] * l.H + unit);
+      tiles.rows.push_back(rows);
+    }
   return tiles;
 }
 
