@@ -2,7 +2,10 @@
 // f must not throw. Inside, denormals are flushed. After a fork the child runs on one thread (never hangs).
 #pragma once
 
+#include <sched.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 
 #if defined(__SSE__) || defined(__x86_64__)
@@ -43,13 +46,42 @@ inline Range part_of(std::int64_t n, int rank, int size, std::int64_t grain = 1)
   return {std::min(begin, n), std::min(end, n)};
 }
 
+// Members spin for a few microseconds, then give their processor away between looks: on a machine with other work, a
+// member that is not running must get a processor before the others can go on (libgomp's barrier spins for milliseconds).
+class Barrier {
+ public:
+  void wait(int size) {
+    const unsigned phase = phase_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
+      arrived_.store(0, std::memory_order_relaxed);
+      phase_.store(phase + 1, std::memory_order_release);
+      return;
+    }
+    constexpr int kSpins = 1000;
+    for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; ++spins) {
+      if (spins < kSpins) pause();
+      else sched_yield();
+    }
+  }
+
+ private:
+  static void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<unsigned> phase_{0};
+};
+
 struct Member {
   int rank = 0;
   int size = 1;
+  Barrier* meeting = nullptr;  // set where size > 1
   void barrier() const {
-    if (size > 1) {
-#pragma omp barrier
-    }
+    if (size > 1) meeting->wait(size);
   }
   Range share(std::int64_t n, std::int64_t grain = 1) const { return part_of(n, rank, size, grain); }
 };
@@ -67,6 +99,7 @@ void run_team(int threads, const F& f) {
     f(Member{});
     return;
   }
+  Barrier meeting;
   // The team may get fewer threads than asked for; every member must know the true size before it starts.
 #pragma omp parallel num_threads(threads)
   {
@@ -74,6 +107,7 @@ void run_team(int threads, const F& f) {
     Member member;
     member.rank = team_rank();
     member.size = team_size();
+    member.meeting = &meeting;
     f(member);
   }
 }
