@@ -28,6 +28,7 @@ void bind_random(py::module_& m) {
                         g.set_state(s[0].cast<std::uint64_t>(), s[1].cast<std::uint64_t>());
                         return g;
                       }));
+  m.def("orthogonal", &orthogonal, py::arg("rows"), py::arg("columns"), py::arg("generator"), Release());
   m.def(
       "full",
       [](const Shape& shape, double value, const std::string& dtype) {

@@ -3,6 +3,7 @@
 
 #include "rnncore/context.hpp"
 #include "rnncore/error.hpp"
+#include "rnncore/linalg.hpp"
 #include "rnncore/model.hpp"
 #include "rnncore/ops.hpp"
 #include "rnncore/optim.hpp"

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from rnncore import _core
 from rnncore._core import Generator, Tensor
 from rnncore._grad import no_grad
 
@@ -87,9 +88,5 @@ def kaiming_uniform_(tensor: Tensor, nonlinearity: str = "relu", *, generator: G
 def orthogonal_(tensor: Tensor, gain: float = 1.0, *, generator: Generator) -> Tensor:
     """Orthonormal rows or columns times `gain`; Saxe et al. 2014. QR of a normal matrix, in float64."""
     rows, columns = _fans("orthogonal_", tensor)[::-1]
-    draws = Tensor(np.empty((max(rows, columns), min(rows, columns))))
-    generator.normal_(draws, 0.0, 1.0)
-    q, r = np.linalg.qr(draws.numpy())
-    q = q * np.sign(np.diag(r))  # makes the distribution uniform over orthogonal matrices (Mezzadri 2007)
     with no_grad():
-        return tensor.copy_(gain * (q if rows >= columns else q.T))
+        return tensor.copy_((_core.orthogonal(rows, columns, generator) * gain).to(tensor.dtype))

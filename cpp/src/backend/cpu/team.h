@@ -2,11 +2,10 @@
 // f must not throw. Inside, denormals are flushed. After a fork the child runs on one thread (never hangs).
 #pragma once
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <thread>
 
 #if defined(__SSE__) || defined(__x86_64__)
 #include <xmmintrin.h>
@@ -60,7 +59,7 @@ class Barrier {
     constexpr int kSpins = 1000;
     for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; ++spins) {
       if (spins < kSpins) pause();
-      else sched_yield();
+      else std::this_thread::yield();
     }
   }
 
