@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -186,6 +187,18 @@ def test_a_broken_pipe_is_no_error_message(folder: Path) -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+@pytest.mark.parametrize("command", ["info", "sample"])
+def test_a_full_disk_under_the_output_is_one_line(folder: Path, command: str) -> None:
+    code = [sys.executable, "-m", "rnncore", command, str(folder / "run")]
+    with Path("/dev/full").open("w") as full:
+        environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+        result = subprocess.run(code, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=environment)
+    assert result.returncode == 1
+    assert result.stderr.startswith("rnncore: [output] stdout: ")
+    assert result.stderr.count("\n") == 1
+
+
 def test_debug_shows_the_traceback(folder: Path) -> None:
     assert "Traceback" in rnncore("info", folder / "nothing", "--debug").stderr
     assert "Traceback" not in rnncore("info", folder / "nothing").stderr
@@ -199,7 +212,6 @@ def test_the_entry_point_exits(folder: Path) -> None:
 
 def test_a_terminal_gets_a_bar(folder: Path) -> None:
     """A pseudo-terminal of 80 columns: the bar shows loss, perplexity, rate, gradient norm, time left."""
-    import os
     import pty
 
     master, slave = pty.openpty()

@@ -246,11 +246,13 @@ def test_a_nan_that_only_the_checkpoint_sees_is_not_saved(tmp_path: Path) -> Non
     assert Trainer.resume(tmp_path / "run").progress.step == 5
 
 
-def test_a_learning_rate_that_blows_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("steps", [1, 50])
+@pytest.mark.parametrize("cell", ["rnn-relu", "rnn-tanh", "lstm"])  # the last two saturate: huge, but finite
+def test_a_learning_rate_that_blows_up(tmp_path: Path, cell: str, steps: int) -> None:
     (tmp_path / "text").write_text(some_text())
-    config = TrainConfig(epochs=5, batch=8, bptt=20, optimizer="sgd", lr=1e30, clip_norm=0.0)
-    trainer = start_run(tmp_path / "run", tmp_path / "text", config, cell="rnn-relu")
-    with pytest.raises(TrainingDivergedError, match=r"step \d+, .*learning rate"):
+    config = TrainConfig(steps=steps, batch=8, bptt=20, optimizer="sgd", lr=1e30, clip_norm=0.0)
+    trainer = start_run(tmp_path / "run", tmp_path / "text", config, cell=cell)
+    with pytest.raises(TrainingDivergedError, match=r"step \d+, \w+\.\w+: .*learning rate"):
         trainer.fit()
     assert Trainer.resume(tmp_path / "run").progress.step == 0
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
+from rnncore._messages import message
 from rnncore.cli.demo import demo
 from rnncore.cli.score import evaluate
 from rnncore.cli.show import info, plot
@@ -62,7 +63,9 @@ def run(arguments: Sequence[str] | None = None) -> None:
         given.remove("--debug")  # it may stand anywhere
     command = typer.main.get_command(app)
     try:
-        raise SystemExit(command.main(given, prog_name="rnncore", standalone_mode=False) or 0)
+        status = command.main(given, prog_name="rnncore", standalone_mode=False) or 0
+        sys.stdout.flush()  # a full disk must show here, not at exit
+        raise SystemExit(status)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)
         raise SystemExit(INTERRUPTED) from None
@@ -73,10 +76,21 @@ def run(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
-        text = error.format_message() if hasattr(error, "format_message") else _line(error)
+        lost = _lost_output()
+        text = lost or (error.format_message() if hasattr(error, "format_message") else _line(error))
         if text:  # help that was shown for want of arguments has none
             typer.echo(f"rnncore: {text}", err=True)
         raise SystemExit(exit_code(error)) from None
+
+
+def _lost_output() -> str:
+    """What went wrong if standard output cannot be written (it is given up then), else nothing."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        sys.stdout = None  # or Python tries, and complains, once more at exit
+        return message("output", "stdout", "to write the whole answer", error.strerror or "an error")
+    return ""
 
 
 def exit_code(error: Exception) -> int:

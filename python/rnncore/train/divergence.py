@@ -13,7 +13,7 @@ from rnncore.models.language_model import LanguageModel
 
 
 class TrainingDivergedError(FloatingPointError):
-    """A NaN or an Inf in loss, gradient or parameter; the checkpoint before it is kept."""
+    """A NaN or an Inf in loss (or its perplexity), gradient or parameter; the checkpoint before it is kept."""
 
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
@@ -25,7 +25,10 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def blame(model: LanguageModel, loss: Tensor | None = None) -> str:
-    """The first parameter that is not finite, else the first with such a gradient (`loss` is walked back first)."""
+    """The first parameter that is not finite, else the first with such a gradient, else the one that has run away.
+
+    `loss` is walked back before gradients are looked at.
+    """
     named = dict(model.named_parameters())
     bad = first_not_finite({name: parameter.detach() for name, parameter in named.items()})
     if bad is None:
@@ -33,7 +36,12 @@ def blame(model: LanguageModel, loss: Tensor | None = None) -> str:
             loss.backward()
         gradients = {name: parameter.grad for name, parameter in named.items()}
         bad = first_not_finite({name: gradient for name, gradient in gradients.items() if gradient is not None})
-    return bad or "all parameters"
+    return bad or _largest(named)
+
+
+def _largest(parameters: Mapping[str, Tensor]) -> str:
+    """The name of the parameter with the largest number: where everything is finite, the one that has run away."""
+    return max(parameters, key=lambda name: float(np.abs(parameters[name].detach().numpy()).max(initial=0)))
 
 
 def divergence(step: int, parameter: str, what: str, lr: float, kept: Path | None) -> TrainingDivergedError:

@@ -190,7 +190,8 @@ class Trainer:
         """Train until the limit, early stopping or Ctrl-C.
 
         Raises:
-            TrainingDivergedError: NaN or Inf; it names the step, the parameter and the checkpoint that is kept.
+            TrainingDivergedError: NaN, Inf or a loss whose perplexity overflows; it names the step, the parameter and
+                the checkpoint that is kept.
             OSError: the run folder cannot be written; the checkpoint before stays.
         """
         self._begin()
@@ -238,8 +239,8 @@ class Trainer:
         self.optimizer.zero_grad()
         loss, tokens, state = self.feed.loss(self.model, progress.epoch, index, self.state)
         nats = loss.item()
-        if not math.isfinite(nats):
-            self.diverged(f"the loss is {nats}", blame(self.model, loss))
+        if math.isinf(metrics.perplexity(nats)) or math.isnan(nats):
+            self.diverged(f"a loss of {nats:g} nats", blame(self.model, loss))
         loss.backward()
         self._last_lr = self.optimizer.lr
         try:
@@ -335,6 +336,8 @@ class Trainer:
             return True
         total, count = self.model.score(self.corpus.valid, batch=self.config.eval_batch)
         valid = total / count
+        if math.isinf(metrics.perplexity(valid)) or math.isnan(valid):
+            self.diverged(f"a validation loss of {valid:g} nats", blame(self.model))
         record["valid_loss"] = valid
         record["valid_perplexity"] = metrics.perplexity(valid)
         if self.config.schedule == "plateau":
