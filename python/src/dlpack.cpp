@@ -1,6 +1,6 @@
 // DLPack export (https://dmlc.github.io/dlpack, versions 0 and 1). A version-1 consumer gets the tensor's own
-// memory, marked read-only: a write behind rnncore's back would leave stale packed weights. A consumer that cannot
-// see that mark gets a copy.
+// memory, marked read-only: the tape does not see a write behind its back. Not every consumer heeds the mark (PyTorch
+// does not), so the weights of an exported tensor are packed at each use. A consumer of version 0 gets a copy.
 #include <cstdint>
 
 #include "bindings.h"
@@ -95,6 +95,7 @@ py::capsule to_dlpack(const Tensor& t, const py::object& max_version, const std:
   const bool versioned = !max_version.is_none() && max_version.cast<py::tuple>()[0].cast<int>() >= 1;
   if (versioned) {
     const bool copied = copy.value_or(false);
+    if (!copied) t.share_memory();
     auto* managed = make_export<DLManagedTensorVersioned>(copied ? t.detach().clone() : t.detach());
     managed->version = {1, 0};
     managed->flags = copied ? kIsCopied : kReadOnly;

@@ -96,5 +96,15 @@ TEST(Gradients, Reductions) {
     }
 }
 
+// Not by differences: those run without a tape, as backward does, and would not see a mask that depends on it.
+TEST(Gradients, DropoutGoesBackThroughTheMaskOfForward) {
+  Tensor x = Tensor::full({200}, 1.0, DType::float64);
+  x.set_requires_grad(true);
+  Generator generator(5);
+  const Tensor y = dropout(x, 0.5, true, generator);
+  sum(y).backward();
+  for (std::int64_t i = 0; i < 200; ++i) ASSERT_EQ(x.grad().data<double>()[i], y.data<double>()[i]);
+}
+
 }  // namespace
 }  // namespace rnncore::test

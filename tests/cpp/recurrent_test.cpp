@@ -313,5 +313,16 @@ TEST(RecurrentErrors, AnEmptyBatchIsFine) {
   EXPECT_EQ(recurrent(spec, make_parameters(spec), input).y.shape(), (Shape{2, 0, 4}));
 }
 
+TEST(RecurrentErrors, ATargetChangedBeforeBackwardIsRefused) {
+  const RecurrentSpec spec = make_spec(CellKind::lstm, 3, {4});
+  std::vector<Tensor> parameters = make_parameters(spec);
+  for (Tensor& p : parameters) p.set_requires_grad(true);
+  RecurrentInput input;
+  input.x = numbers({2, 2, 3}, 1);
+  const Tensor y = sum(recurrent(spec, parameters, input).y);
+  set_target(target_name());  // the workspace of another instruction set has another layout
+  EXPECT_THROW(y.backward(), ArgumentError);
+}
+
 }  // namespace
 }  // namespace rnncore

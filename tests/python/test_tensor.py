@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import pickle
 
+import ctypes
+
 import numpy as np
 import pytest
 
@@ -233,3 +235,26 @@ def test_generators() -> None:
     draws = rnncore.randint(2, 5, (1000,), a).numpy()
     assert set(draws.tolist()) == {2, 3, 4}
     assert rnncore.randn(4).tolist() != rnncore.randn(4).tolist()  # no seed, no promise
+
+
+def test_weights_are_packed_anew_after_a_write_through_dlpack() -> None:
+    """A consumer may write in spite of the read-only mark (PyTorch does)."""
+    x = Tensor(np.ones((2, 3, 8), np.float32))
+    for layer in (rnncore.nn.Linear(8, 4), rnncore.nn.LSTM(8, 4)):
+        weight = next(iter(layer.parameters()))
+        with rnncore.no_grad():
+            layer(x)  # packs the weights
+            view = np.from_dlpack(weight.detach())
+            ctypes.memset(view.ctypes.data, 0, view.nbytes)
+            got = layer(x)
+            fresh = type(layer)(8, 4)
+            fresh.load_state_dict(layer.state_dict())
+            want = fresh(x)
+        first = [value if isinstance(value, Tensor) else value[0] for value in (got, want)]
+        assert np.array_equal(first[0].numpy(), first[1].numpy())
+
+
+def test_reshape_refuses_sizes_that_overflow() -> None:
+    for shape in ((2**62 + 1, 4), (2**32, 2**32), (2**32, 2**32, 0)):
+        with pytest.raises(ValueError, match="63 bits"):
+            rnncore.zeros(4 if shape[0] > 2**33 else 0).reshape(*shape)

@@ -15,7 +15,7 @@ from language_models import CELLS, log_without_times, small_model, some_text, st
 from rnncore import optim
 from rnncore.data import TextCorpus
 from rnncore.models import LanguageModel
-from rnncore.train import Callback, TensorBoard, TrainConfig, Trainer, TrainingDivergedError, make_schedule, read_log
+from rnncore.train import Callback, RunFolder, TensorBoard, TrainConfig, Trainer, TrainingDivergedError, make_schedule, read_log
 from rnncore.train.feeds import StreamFeed
 
 
@@ -305,3 +305,26 @@ def test_tensorboard_is_an_extra(tmp_path: Path, corpus: TextCorpus, monkeypatch
     names = {name for name, _, _ in written}
     assert {"train/loss", "train/lr", "epoch/valid_loss", "closed"} <= names
     assert {step for name, _, step in written if name == "train/loss"} == {2, 4}
+
+
+def test_a_second_fit_goes_on_in_the_log(corpus: TextCorpus, tmp_path: Path) -> None:
+    class StopOnce(Callback):
+        def on_step(self, trainer: Trainer, nats: float, norm: float) -> None:
+            trainer._request.requested = trainer.progress.step == 3  # as Ctrl-C does
+
+    config = TrainConfig(epochs=1, batch=8, bptt=20, log_every=1)
+    run = RunFolder.create(tmp_path / "run")
+    trainer = Trainer(small_model(corpus), corpus, config, run=run, callbacks=[StopOnce()])
+    assert trainer.fit().interrupted
+    assert not trainer.fit().interrupted
+    steps = [record["step"] for record in read_log(run.log) if record["event"] == "step"]
+    assert steps == list(range(1, trainer.progress.step + 1))
+
+
+def test_a_validation_that_is_not_finite_is_divergence(
+    corpus: TextCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(small_model(corpus), corpus, TrainConfig(epochs=1, batch=8, bptt=20))
+    monkeypatch.setattr(trainer.model, "score", lambda *_, **__: (math.nan, 1))
+    with pytest.raises(TrainingDivergedError, match="validation"):
+        trainer.fit()

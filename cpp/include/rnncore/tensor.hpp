@@ -107,6 +107,7 @@ class RNNCORE_EXPORT Tensor {
   void backward(const Tensor& seed = {}) const;
 
   std::uint64_t version() const;   // of the storage; every write bumps it
+  void share_memory() const;       // others may write to it unseen from now on: weights are packed at each use
   const std::shared_ptr<TensorImpl>& impl() const { return impl_; }
   explicit Tensor(std::shared_ptr<TensorImpl> impl) : impl_(std::move(impl)) {}
 

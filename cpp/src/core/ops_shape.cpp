@@ -23,10 +23,11 @@ Shape inferred(const Tensor& self, Shape shape) {
       unknown = static_cast<std::int64_t>(i);
     } else if (shape[i] < 0) {
       throw_argument("reshape", "shape", "sizes of at least 0, and at most one -1", to_string(shape));
-    } else {
-      known *= shape[i];
+    } else if (__builtin_mul_overflow(known, std::max<std::int64_t>(1, shape[i]), &known)) {
+      throw_argument("reshape", "shape", "a number of elements that fits in 63 bits", to_string(shape));
     }
   }
+  if (std::count(shape.begin(), shape.end(), 0) != 0) known = 0;
   const Shape asked = shape;
   if (unknown >= 0 && known != 0 && self.numel() % known == 0)
     shape[static_cast<std::size_t>(unknown)] = self.numel() / known;

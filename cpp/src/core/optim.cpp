@@ -194,6 +194,7 @@ void Optimizer::Impl::update(Entry& entry, const Tensor& grad, double grad_scale
     step.slot[i] = entry.slot[i].mutable_raw();
   }
   backend::update(grad.device(), step);
+  finish_write(entry.parameter);
 }
 
 Optimizer::Optimizer(std::vector<Tensor> parameters, const OptimizerOptions& options)

@@ -44,6 +44,7 @@ struct Workspace {
 // What backward needs from forward.
 struct Kept {
   backend::RecurrentGeometry geometry;
+  std::uint64_t epoch = 0;  // of the instruction set, which decides the workspace's layout
   std::shared_ptr<Workspace> workspace;
   Saved x, ids, y, h0, weight_ih, weight_hh, bias_ih, bias_hh;
   bool want_x = false, want_h0 = false, want_c0 = false, want_parameters = false;
@@ -53,6 +54,9 @@ struct Kept {
 std::vector<Tensor> backward(const Kept& kept, const std::vector<Tensor>& dout) {
   const char* const op = name_of(kept.geometry.cell);
   const backend::RecurrentGeometry& g = kept.geometry;
+  if (kept.epoch != backend::pack_epoch(Device::cpu))
+    throw_argument(std::string(op) + " backward", "target", "the instruction set that the forward pass ran on",
+                   "another one", "set_target() was called in between; run the forward computation again");
   LayerParameters p{kept.weight_ih.get(op), kept.weight_hh.get(op),
                     kept.bias_ih.defined() ? kept.bias_ih.get(op) : Tensor(),
                     kept.bias_hh.defined() ? kept.bias_hh.get(op) : Tensor()};
@@ -166,6 +170,7 @@ LayerResult recurrent_layer(CellKind cell, const LayerParameters& p, const Layer
   out.y = Tensor::empty({g.T, g.N, g.H}, g.dtype);
   out.h = Tensor::empty({g.N, g.H}, g.dtype);
   if (states_of(cell) == 2) out.c = Tensor::empty({g.N, g.H}, g.dtype);
+  const std::uint64_t epoch = backend::pack_epoch(x.device());
   auto workspace = std::make_shared<Workspace>(x.device(), g);
   f.weights = forward_weights(cell, p);
   f.buffers = workspace->buffers;
@@ -183,6 +188,7 @@ LayerResult recurrent_layer(CellKind cell, const LayerParameters& p, const Layer
 
   Kept kept;
   kept.geometry = g;
+  kept.epoch = epoch;
   kept.workspace = std::move(workspace);
   kept.x = Saved(x);
   kept.ids = Saved(in.ids);

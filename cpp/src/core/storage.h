@@ -24,9 +24,13 @@ class Storage {
   std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
   void bump() { version_.fetch_add(1, std::memory_order_acq_rel); }
 
+  // From now on others may write to the memory unseen (DLPack): no packed copy outlives its use.
+  void share() { shared_.store(true, std::memory_order_release); }
+
   // The packed copy for `key`, made by `make()` when there is none for the current version and target epoch.
   template <typename Make>
   backend::PackedPtr packed(std::uint64_t key, std::uint64_t epoch, const Make& make) {
+    if (shared_.load(std::memory_order_acquire)) return make();
     const std::lock_guard<std::mutex> lock(pack_mutex_);
     const std::uint64_t now = version();
     for (auto& p : packs_) {
@@ -51,6 +55,7 @@ class Storage {
   std::size_t bytes_;
   void* data_;
   std::atomic<std::uint64_t> version_{0};
+  std::atomic<bool> shared_{false};
   std::mutex pack_mutex_;
   std::vector<Pack> packs_;
 };

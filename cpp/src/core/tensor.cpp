@@ -148,6 +148,8 @@ DType Tensor::dtype() const { return checked(impl_).dtype; }
 Device Tensor::device() const { return checked(impl_).storage->device(); }
 std::uint64_t Tensor::version() const { return checked(impl_).storage->version(); }
 
+void Tensor::share_memory() const { checked(impl_).storage->share(); }
+
 const void* Tensor::raw() const {
   const TensorImpl& impl = checked(impl_);
   return static_cast<const char*>(impl.storage->data()) + impl.offset * size_of(impl.dtype);
@@ -184,11 +186,13 @@ void Tensor::copy_(const Tensor& source) {
   check_same("copy_", *this, source);
   const void* from = source.raw();
   backend::copy(device(), from, mutable_raw(), numel() * size_of(dtype()));
+  finish_write(*this);
 }
 
 void Tensor::fill_(double value) {
   check_in_place("fill_", *this, {});
   backend::fill(device(), dtype(), numel(), value, mutable_raw());
+  finish_write(*this);
 }
 
 void Tensor::add_(const Tensor& other, double alpha) {
@@ -197,6 +201,7 @@ void Tensor::add_(const Tensor& other, double alpha) {
   if (!is_float(dtype())) throw_type("add_", "self", "a float dtype", name_of(dtype()));
   const void* from = other.raw();
   backend::axpy(device(), dtype(), numel(), alpha, from, mutable_raw());
+  finish_write(*this);
 }
 
 void Tensor::mul_(double factor) {
@@ -204,6 +209,7 @@ void Tensor::mul_(double factor) {
   if (!is_float(dtype())) throw_type("mul_", "self", "a float dtype", name_of(dtype()));
   void* data = mutable_raw();
   backend::unary(device(), backend::Unary::scale, dtype(), numel(), data, data, factor);
+  finish_write(*this);
 }
 
 Tensor Tensor::detach() const {

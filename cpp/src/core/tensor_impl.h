@@ -54,6 +54,10 @@ class Saved {
   std::uint64_t version_ = 0;
 };
 
+// After the last byte of an in-place write (mutable_raw() marks its beginning): a copy that another thread packed from
+// half-written memory is not taken for the current one.
+inline void finish_write(const Tensor& t) { t.impl()->storage->bump(); }
+
 // True if grad mode is on and any of the inputs requires grad.
 bool should_record(const std::vector<Tensor>& inputs);
 

@@ -59,9 +59,11 @@ class JsonLinesLog:
         except OSError as error:
             raise _failure(self.path, error) from error
 
-    def close(self) -> None:
-        """Close the file."""
+    def close(self) -> int:
+        """Close the file; returns its length in bytes."""
+        length = self._file.tell()
         self._file.close()
+        return length
 
     def __enter__(self) -> JsonLinesLog:
         return self

@@ -205,7 +205,7 @@ class Trainer:
             for callback in self.callbacks:
                 callback.on_end(self)
             if self._log is not None:
-                self._log.close()
+                self._log_bytes = self._log.close()  # where another `fit` goes on
         return self._result()
 
     def _begin(self) -> None:
