@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import pickle
-
 import ctypes
+import pickle
 
 import numpy as np
 import pytest

@@ -35,6 +35,7 @@ def test_a_write_during_a_read_leaves_no_stale_copy() -> None:
     layer.weight = nn.Parameter(weight)
     with ThreadPoolExecutor(1) as pool:
         for value in range(1, 60):
+
             def read() -> None:
                 with no_grad():
                     for _ in range(4):

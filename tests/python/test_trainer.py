@@ -15,7 +15,16 @@ from language_models import CELLS, log_without_times, small_model, some_text, st
 from rnncore import optim
 from rnncore.data import TextCorpus
 from rnncore.models import LanguageModel
-from rnncore.train import Callback, RunFolder, TensorBoard, TrainConfig, Trainer, TrainingDivergedError, make_schedule, read_log
+from rnncore.train import (
+    Callback,
+    RunFolder,
+    TensorBoard,
+    TrainConfig,
+    Trainer,
+    TrainingDivergedError,
+    make_schedule,
+    read_log,
+)
 from rnncore.train.feeds import StreamFeed
 
 
