@@ -112,7 +112,7 @@ class Backward {
     p.a = gates + first * l_.k.block;
     p.a_row = l_.gates_row;
     p.blocks = count == l_.k.slots ? 1 : l_.blocks;
-    p.run = count == l_.k.slots ? l_.gates_row : count * l_.k.block;
+    p.run = count == l_.k.slots ? l_.gate_values : count * l_.k.block;
     p.a_block = l_.k.slots * l_.k.block;
     p.rows = rows;
     return p;
@@ -133,7 +133,7 @@ class Backward {
 
   void sum_by_token(const Member& m) const {
     T* const table = static_cast<T*>(b_.buffers.table);
-    const Range mine = m.share(l_.gates_row, l_.k.block);
+    const Range mine = m.share(l_.gate_values, l_.k.block);
     for (std::int64_t v = 0; v < l_.V; ++v)
       std::memset(table + v * l_.gates_row + mine.begin, 0, static_cast<std::size_t>(mine.size()) * sizeof(T));
     for (std::int64_t row = 0; row < l_.T_ * l_.N; ++row) {

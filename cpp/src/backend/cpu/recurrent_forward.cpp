@@ -90,7 +90,7 @@ class Forward {
     p.c = out;
     p.c_row = l_.gates_row;
     p.rows = rows;
-    p.columns = l_.gates_row;
+    p.columns = l_.gate_values;
     p.bias = static_cast<const T*>(f_.buffers.bias);
     p.start = Start::bias;
     row_product(m, p);
@@ -102,7 +102,7 @@ class Forward {
     const Range mine = m.share(rows);
     for (std::int64_t row = mine.begin; row < mine.end; ++row)
       std::memcpy(out + row * l_.gates_row, table + f_.tokens.ids[first + row] * l_.gates_row,
-                  static_cast<std::size_t>(l_.gates_row) * sizeof(T));
+                  static_cast<std::size_t>(l_.gate_values) * sizeof(T));
   }
 
   void work(const Member& m) const {
@@ -179,7 +179,7 @@ backend::RecurrentSizes sizes_of(const backend::RecurrentGeometry& g) {
   if (l.k.cell) s.c = (g.training ? g.T + 1 : 3) * g.N * l.units;
   s.states = (g.masked ? (g.training ? g.T + 1 : 3) : 1) * g.N * g.H;
   if (l.k.stages == 2) s.p = (g.training ? g.T : 1) * g.N * l.units;
-  s.bias = l.gates_row;
+  s.bias = l.gate_values;
   if (g.masked) s.flags = g.T * g.N;
   s.table = g.V * l.gates_row;
   return s;

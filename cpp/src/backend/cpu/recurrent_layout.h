@@ -21,13 +21,22 @@ const CellKernels<T>& kernels_of(CellKind cell) {
 template <typename T>
 struct Layout {
   const CellKernels<T>& k;
-  std::int64_t T_, N, I, H, V, blocks, units, gates_row;
+  std::int64_t T_, N, I, H, V, blocks, units;
+  std::int64_t gate_values;  // of one row of gates
+  std::int64_t gates_row;    // from one row to the next
   bool reverse, masked, training;
 
   explicit Layout(const backend::RecurrentGeometry& g)
       : k(kernels_of<T>(g.cell)), T_(g.T), N(g.N), I(g.I), H(g.H), V(g.V), blocks((g.H + k.block - 1) / k.block),
-        units(blocks * k.block), gates_row(units * k.slots), reverse(g.reverse), masked(g.masked),
+        units(blocks * k.block), gate_values(units * k.slots),
+        gates_row(gate_values + spread(gate_values)), reverse(g.reverse), masked(g.masked),
         training(g.training) {}
+
+  // Rows a multiple of a page apart fall into the same few cache sets: one cache line between them spreads them.
+  static std::int64_t spread(std::int64_t values) {
+    constexpr std::int64_t kPage = 4096, kLine = 64, kSize = sizeof(T);
+    return values * kSize % kPage == 0 ? kLine / kSize : 0;
+  }
 
   // Steps are numbered in the order of processing; time_of(step) is where they stand in x and y.
   std::int64_t time_of(std::int64_t step) const { return reverse ? T_ - 1 - step : step; }
