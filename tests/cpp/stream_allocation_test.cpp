@@ -1,4 +1,4 @@
-// Stream::step allocates nothing: every allocation of the process is counted while it runs, and so is the pool's use.
+// Stream::step allocates nothing: every operator new of the process is counted while it runs.
 #include <gtest/gtest.h>
 
 #include <atomic>

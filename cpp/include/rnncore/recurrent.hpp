@@ -79,6 +79,7 @@ RNNCORE_EXPORT RecurrentOutput recurrent(const RecurrentSpec& spec, const std::v
 
 // Steps a stack one time step at a time for N parallel streams; the same bits as `recurrent`.
 // Everything is allocated at construction: step() allocates nothing, locks nothing, starts no thread.
+// Made for the instruction set in use then: after set_target() (tests, benchmarks) make the stream again.
 class RNNCORE_EXPORT Stream {
  public:
   // parameters: as parameters_of(spec), all float32 or all float64; copied and packed here. Not bidirectional.

@@ -11,7 +11,6 @@ struct Stream::Impl {
     LayerParameters parameters;  // own copies: biases are read at each step
     std::vector<Tensor> buffers;
     Tensor h, c, h_next, c_next, y;
-    bool bias_ready = false;
   };
   RecurrentSpec spec;
   std::int64_t batch = 0;

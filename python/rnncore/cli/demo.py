@@ -11,7 +11,7 @@ from rnncore.cli.common import THREADS, free_folder, set_threads
 
 def demo(
     out: Path | None = typer.Option(None, "--out", metavar="RUN", help="The run folder; default: runs/demo."),
-    epochs: int = typer.Option(8, "--epochs", metavar="N", help="Passes over the text."),
+    epochs: int = typer.Option(5, "--epochs", metavar="N", help="Passes over the text."),
     steps: int | None = typer.Option(None, "--steps", metavar="N", help="Stop after so many updates."),
     seed: int = typer.Option(1, "--seed", metavar="N", help="Of all random numbers."),
     threads: int | None = THREADS,
