@@ -99,7 +99,8 @@ double worst_of_many() {
   double worst = 0;
   for (int i = 0; i < 500; ++i) {
     Point x{};
-    for (double* value : {&x.slot[0], &x.slot[1], &x.slot[2], &x.slot[3], &x.h_prev, &x.c_prev, &x.weight, &x.dh, &x.dc})
+    for (double* value :
+         {&x.slot[0], &x.slot[1], &x.slot[2], &x.slot[3], &x.h_prev, &x.c_prev, &x.weight, &x.dh, &x.dc})
       *value = normal(random);
     worst = std::max(worst, largest_difference<Cell>(x));
   }

@@ -63,7 +63,8 @@ void check_gradients(CellKind cell, const GradientCase& c) {
   const std::size_t states = c.state ? c.sizes.size() * static_cast<std::size_t>(spec.directions()) : 0;
   const std::size_t cells = states_of(cell) == 2 ? states : 0;
   for (std::size_t i = 0; i < states + cells; ++i)
-    values.push_back(numbers({c.N, c.sizes[i % std::max<std::size_t>(1, states) / static_cast<std::size_t>(spec.directions())]}, 50 + i));
+    values.push_back(numbers(
+        {c.N, c.sizes[i % std::max<std::size_t>(1, states) / static_cast<std::size_t>(spec.directions())]}, 50 + i));
   for (const Tensor& p : make_parameters(spec)) values.push_back(p);
   RecurrentInput fixed;
   if (c.lengths) {
@@ -102,11 +103,21 @@ std::string cell_label(const testing::TestParamInfo<CellKind>& info) {
 }
 INSTANTIATE_TEST_SUITE_P(Cells, RecurrentGradient, testing::ValuesIn(kCells), cell_label);
 
-TEST_P(RecurrentGradient, Plain) { check_gradients(GetParam(), {"plain", 4, 3, 3, {5}, true, false, false, false, false}); }
-TEST_P(RecurrentGradient, State) { check_gradients(GetParam(), {"state", 3, 2, 2, {9}, true, false, false, false, true}); }
-TEST_P(RecurrentGradient, OneStep) { check_gradients(GetParam(), {"one", 1, 1, 1, {1}, true, false, false, false, true}); }
-TEST_P(RecurrentGradient, NoBias) { check_gradients(GetParam(), {"nobias", 3, 2, 3, {4}, false, false, false, false, true}); }
-TEST_P(RecurrentGradient, Stack) { check_gradients(GetParam(), {"stack", 3, 2, 3, {5, 3}, true, false, false, false, true}); }
+TEST_P(RecurrentGradient, Plain) {
+  check_gradients(GetParam(), {"plain", 4, 3, 3, {5}, true, false, false, false, false});
+}
+TEST_P(RecurrentGradient, State) {
+  check_gradients(GetParam(), {"state", 3, 2, 2, {9}, true, false, false, false, true});
+}
+TEST_P(RecurrentGradient, OneStep) {
+  check_gradients(GetParam(), {"one", 1, 1, 1, {1}, true, false, false, false, true});
+}
+TEST_P(RecurrentGradient, NoBias) {
+  check_gradients(GetParam(), {"nobias", 3, 2, 3, {4}, false, false, false, false, true});
+}
+TEST_P(RecurrentGradient, Stack) {
+  check_gradients(GetParam(), {"stack", 3, 2, 3, {5, 3}, true, false, false, false, true});
+}
 TEST_P(RecurrentGradient, Bidirectional) {
   check_gradients(GetParam(), {"both", 3, 2, 2, {3, 2}, true, true, false, false, true});
 }
@@ -282,7 +293,8 @@ TEST_P(RecurrentBits, TokenTableEqualsLookup) {
   for (std::size_t i = 1; i < results[0].size(); ++i)
     for (std::int64_t j = 0; j < results[0][i].numel(); ++j)
       ASSERT_NEAR(results[0][i].data<double>()[j], results[1][i].data<double>()[j],
-                  1e-12 * (1 + std::abs(results[0][i].data<double>()[j]))) << "gradient " << i;
+                  1e-12 * (1 + std::abs(results[0][i].data<double>()[j])))
+          << "gradient " << i;
 }
 
 TEST(RecurrentErrors, NameTheArgument) {
@@ -303,7 +315,8 @@ TEST(RecurrentErrors, NameTheArgument) {
   EXPECT_NE(message().find("float64"), std::string::npos) << message();
   input.x = numbers({2, 2, 3}, 1);
   parameters[1] = numbers({4, 16}, 1);
-  EXPECT_NE(message().find("weight_hh_l0: expected shape (16, 4), got (4, 16); transposed?"), std::string::npos) << message();
+  EXPECT_NE(message().find("weight_hh_l0: expected shape (16, 4), got (4, 16); transposed?"), std::string::npos)
+      << message();
 }
 
 TEST(RecurrentErrors, AnEmptyBatchIsFine) {

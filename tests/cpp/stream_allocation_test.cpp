@@ -15,8 +15,10 @@ std::atomic<long> allocations{0};
 void* counted(std::size_t size, std::size_t alignment = 0) {
   allocations.fetch_add(1, std::memory_order_relaxed);
   void* p = nullptr;
-  if (alignment <= alignof(std::max_align_t)) p = std::malloc(size ? size : 1);
-  else if (posix_memalign(&p, alignment, size ? size : 1) != 0) p = nullptr;
+  if (alignment <= alignof(std::max_align_t))
+    p = std::malloc(size ? size : 1);
+  else if (posix_memalign(&p, alignment, size ? size : 1) != 0)
+    p = nullptr;
   if (p == nullptr) throw std::bad_alloc();
   return p;
 }

@@ -44,8 +44,7 @@ class RNNCORE_EXPORT NumericError : public Error {
 
 // "[operation] argument: expected E, got G; hint" (hint optional).
 RNNCORE_EXPORT std::string error_message(std::string_view operation, std::string_view argument,
-                                         std::string_view expected, std::string_view got,
-                                         std::string_view hint = {});
+                                         std::string_view expected, std::string_view got, std::string_view hint = {});
 
 [[noreturn]] RNNCORE_EXPORT void throw_argument(std::string_view operation, std::string_view argument,
                                                 std::string_view expected, std::string_view got,

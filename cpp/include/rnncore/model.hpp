@@ -12,15 +12,15 @@
 
 namespace rnncore {
 
-// Embedding (V, E) -> recurrent stack -> linear head (V, H). With tie_weights the head's weight is the embedding's (E = H).
-// Parameter names: "embedding.weight", "rnn.<as parameters_of>", "head.weight" (absent when tied), "head.bias".
+// Embedding (V, E) -> recurrent stack -> linear head (V, H). With tie_weights the head's weight is the embedding's (E =
+// H). Parameter names: "embedding.weight", "rnn.<as parameters_of>", "head.weight" (absent when tied), "head.bias".
 struct ModelSpec {
   std::string kind = "language_model";
   std::int64_t vocab_size = 0;
   std::int64_t embedding_size = 0;
-  RecurrentSpec recurrent;      // input_size = embedding_size
+  RecurrentSpec recurrent;  // input_size = embedding_size
   bool tie_weights = false;
-  double dropout = 0.0;         // on the embedding's and the stack's output, in training
+  double dropout = 0.0;  // on the embedding's and the stack's output, in training
 };
 RNNCORE_EXPORT void check(const ModelSpec& spec);
 RNNCORE_EXPORT std::vector<ParameterInfo> parameters_of(const ModelSpec& spec);

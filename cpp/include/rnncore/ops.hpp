@@ -57,7 +57,7 @@ enum class Reduction : std::uint8_t { none, mean, sum };
 struct LossOptions {
   Reduction reduction = Reduction::mean;  // mean: over the targets that are not ignored
   std::int64_t ignore_index = -100;
-  double label_smoothing = 0.0;           // in [0, 1); as PyTorch: (1-e) * nll + e * mean over classes
+  double label_smoothing = 0.0;  // in [0, 1); as PyTorch: (1-e) * nll + e * mean over classes
 };
 // log_probs (R, V), targets int64 (R)
 RNNCORE_EXPORT Tensor nll_loss(const Tensor& log_probs, const Tensor& targets, const LossOptions& options = {});

@@ -19,18 +19,18 @@ RNNCORE_EXPORT OptimizerKind optimizer_from_name(const std::string& name);
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::sgd;
   double lr = 1e-3;
-  double momentum = 0.0;      // sgd, rmsprop
-  double dampening = 0.0;     // sgd
-  bool nesterov = false;      // sgd
-  double weight_decay = 0.0;  // L2 in the gradient; decoupled for adamw
-  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;  // adam, adamw (eps: rmsprop too)
-  double alpha = 0.99;        // rmsprop: smoothing
-  bool centered = false;      // rmsprop
+  double momentum = 0.0;                             // sgd, rmsprop
+  double dampening = 0.0;                            // sgd
+  bool nesterov = false;                             // sgd
+  double weight_decay = 0.0;                         // L2 in the gradient; decoupled for adamw
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;     // adam, adamw (eps: rmsprop too)
+  double alpha = 0.99;                               // rmsprop: smoothing
+  bool centered = false;                             // rmsprop
   double lambd = 1e-4, asgd_alpha = 0.75, t0 = 1e6;  // asgd (Polyak & Juditsky 1992)
 };
 
 struct StepOptions {
-  double clip_norm = 0.0;   // > 0: scale all gradients so that their global 2-norm is at most this (Pascanu et al. 2013)
+  double clip_norm = 0.0;  // > 0: scale all gradients so that their global 2-norm is at most this (Pascanu et al. 2013)
   double clip_value = 0.0;  // > 0: clamp every element first
 };
 
@@ -53,7 +53,8 @@ class RNNCORE_EXPORT Optimizer {
   const OptimizerOptions& options() const;
   std::int64_t step_count() const;
 
-  // State for checkpoints: named tensors "{slot}.{index}" (e.g. "exp_avg.0", "momentum_buffer.3", "ax.1") and step_count.
+  // State for checkpoints: named tensors "{slot}.{index}" (e.g. "exp_avg.0", "momentum_buffer.3", "ax.1") and
+  // step_count.
   std::vector<std::pair<std::string, Tensor>> state() const;
   void load_state(const std::vector<std::pair<std::string, Tensor>>& state, std::int64_t step_count);
 

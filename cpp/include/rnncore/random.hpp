@@ -14,14 +14,17 @@ class RNNCORE_EXPORT Generator {
   explicit Generator(std::uint64_t seed = 0) : seed_(seed) {}
   std::uint64_t seed() const { return seed_; }
   std::uint64_t call() const { return call_; }
-  void set_state(std::uint64_t seed, std::uint64_t call) { seed_ = seed; call_ = call; }
+  void set_state(std::uint64_t seed, std::uint64_t call) {
+    seed_ = seed;
+    call_ = call;
+  }
   // Reserves the next call number; each random operation takes exactly one.
   std::uint64_t next_call() { return call_++; }
 
-  void uniform_(Tensor& out, double low, double high);   // U[low, high)
+  void uniform_(Tensor& out, double low, double high);  // U[low, high)
   void normal_(Tensor& out, double mean, double stddev);
-  std::int64_t below(std::int64_t bound);                // one integer in [0, bound)
-  Tensor permutation(std::int64_t n);                    // int64 (n,)
+  std::int64_t below(std::int64_t bound);  // one integer in [0, bound)
+  Tensor permutation(std::int64_t n);      // int64 (n,)
 
  private:
   std::uint64_t seed_ = 0;
@@ -29,7 +32,9 @@ class RNNCORE_EXPORT Generator {
 };
 
 // The raw generator: four 32-bit words for (seed, call, block).
-struct PhiloxBlock { std::uint32_t word[4]; };
+struct PhiloxBlock {
+  std::uint32_t word[4];
+};
 RNNCORE_EXPORT PhiloxBlock philox(std::uint64_t seed, std::uint64_t call, std::uint64_t block);
 
 }  // namespace rnncore

@@ -18,10 +18,10 @@ namespace rnncore {
 
 enum class CellKind : std::uint8_t { rnn_tanh, rnn_relu, rnn_sigmoid, lstm, gru, gru_reset_before };
 
-RNNCORE_EXPORT const char* name_of(CellKind cell);             // "rnn-tanh", "lstm", "gru-reset-before", ...
+RNNCORE_EXPORT const char* name_of(CellKind cell);  // "rnn-tanh", "lstm", "gru-reset-before", ...
 RNNCORE_EXPORT CellKind cell_from_name(const std::string& name);
-RNNCORE_EXPORT std::int64_t gates_of(CellKind cell);           // G: 1, 4 or 3
-RNNCORE_EXPORT std::int64_t states_of(CellKind cell);          // 1 (h) or 2 (h, c)
+RNNCORE_EXPORT std::int64_t gates_of(CellKind cell);   // G: 1, 4 or 3
+RNNCORE_EXPORT std::int64_t states_of(CellKind cell);  // 1 (h) or 2 (h, c)
 
 struct LayerSpec {
   CellKind cell = CellKind::lstm;
@@ -32,8 +32,8 @@ struct RNNCORE_EXPORT RecurrentSpec {
   std::int64_t input_size = 0;
   std::vector<LayerSpec> layers;  // bottom first; each layer has its own size (one cell kind for all layers for now)
   bool bias = true;
-  bool bidirectional = false;     // outputs of both directions are concatenated: 2*H features
-  double dropout = 0.0;           // between layers, in training
+  bool bidirectional = false;  // outputs of both directions are concatenated: 2*H features
+  double dropout = 0.0;        // between layers, in training
 
   std::int64_t directions() const { return bidirectional ? 2 : 1; }
   std::int64_t layer_input_size(std::int64_t layer) const;
@@ -57,15 +57,15 @@ struct RecurrentState {
 };
 
 struct RecurrentInput {
-  Tensor x;           // (T, N, I), or else
-  Tensor ids;         // int64 (T, N) with
-  Tensor embedding;   // (V, I): x[t, n] = embedding[ids[t, n]], at a fraction of the work where V < T*N
+  Tensor x;          // (T, N, I), or else
+  Tensor ids;        // int64 (T, N) with
+  Tensor embedding;  // (V, I): x[t, n] = embedding[ids[t, n]], at a fraction of the work where V < T*N
   RecurrentState state;
   Tensor lengths;     // int64 (N), 0 <= length <= T, or undefined: steps t >= length leave the state and output zeros
   Tensor reset_mask;  // uint8 (T, N) or undefined: nonzero at (t, n) = a new sequence starts there:
                       // the state before that step is the initial state given in `state` (or zero)
-  bool training = false;             // dropout acts
-  Generator* generator = nullptr;    // needed when training with dropout > 0
+  bool training = false;           // dropout acts
+  Generator* generator = nullptr;  // needed when training with dropout > 0
 };
 
 struct RecurrentOutput {

@@ -17,8 +17,8 @@ namespace rnncore {
 
 enum class DType : std::uint8_t { float32, float64, int64, uint8 };
 
-RNNCORE_EXPORT std::int64_t size_of(DType dtype);    // bytes of one element
-RNNCORE_EXPORT const char* name_of(DType dtype);     // "float32", ...
+RNNCORE_EXPORT std::int64_t size_of(DType dtype);  // bytes of one element
+RNNCORE_EXPORT const char* name_of(DType dtype);   // "float32", ...
 inline bool is_float(DType dtype) { return dtype == DType::float32 || dtype == DType::float64; }
 
 enum class Device : std::uint8_t { cpu, cuda };
@@ -30,16 +30,24 @@ RNNCORE_EXPORT std::int64_t numel_of(const Shape& shape);
 template <typename T>
 struct dtype_of;
 template <>
-struct dtype_of<float> { static constexpr DType value = DType::float32; };
+struct dtype_of<float> {
+  static constexpr DType value = DType::float32;
+};
 template <>
-struct dtype_of<double> { static constexpr DType value = DType::float64; };
+struct dtype_of<double> {
+  static constexpr DType value = DType::float64;
+};
 template <>
-struct dtype_of<std::int64_t> { static constexpr DType value = DType::int64; };
+struct dtype_of<std::int64_t> {
+  static constexpr DType value = DType::int64;
+};
 template <>
-struct dtype_of<std::uint8_t> { static constexpr DType value = DType::uint8; };
+struct dtype_of<std::uint8_t> {
+  static constexpr DType value = DType::uint8;
+};
 
-class Storage;     // the bytes, their version and the packed copies made of them (src/core/storage.h)
-struct TensorImpl; // shape, storage, tape state (src/core/tensor_impl.h)
+class Storage;      // the bytes, their version and the packed copies made of them (src/core/storage.h)
+struct TensorImpl;  // shape, storage, tape state (src/core/tensor_impl.h)
 
 class RNNCORE_EXPORT Tensor {
  public:
@@ -56,7 +64,8 @@ class RNNCORE_EXPORT Tensor {
   template <typename T>
   static Tensor from(const std::vector<T>& data, Shape shape) {
     if (static_cast<std::int64_t>(data.size()) != numel_of(shape))
-      throw_argument("Tensor::from", "data", std::to_string(numel_of(shape)) + " elements for shape " + to_string(shape),
+      throw_argument("Tensor::from", "data",
+                     std::to_string(numel_of(shape)) + " elements for shape " + to_string(shape),
                      std::to_string(data.size()));
     return from(data.data(), std::move(shape));
   }
@@ -91,23 +100,23 @@ class RNNCORE_EXPORT Tensor {
   void fill_(double value);
   void add_(const Tensor& other, double alpha = 1.0);  // this += alpha * other
   void mul_(double factor);
-  Tensor clone() const;       // differentiable copy
-  Tensor to(DType dtype) const;  // differentiable cast between float dtypes; plain cast otherwise
-  Tensor detach() const;      // shares the storage, off the tape
+  Tensor clone() const;               // differentiable copy
+  Tensor to(DType dtype) const;       // differentiable cast between float dtypes; plain cast otherwise
+  Tensor detach() const;              // shares the storage, off the tape
   Tensor reshape(Shape shape) const;  // shares the storage; one -1 is inferred; differentiable
 
   // Tape ------------------------------------------------------------------------------------------------
-  bool requires_grad() const;      // true for leaves that ask for it and for results that depend on them
+  bool requires_grad() const;             // true for leaves that ask for it and for results that depend on them
   Tensor& set_requires_grad(bool value);  // leaves with a float dtype only
   bool is_leaf() const;
-  Tensor grad() const;             // undefined before backward()
-  void set_grad(Tensor grad);      // undefined clears; else same shape and dtype
+  Tensor grad() const;         // undefined before backward()
+  void set_grad(Tensor grad);  // undefined clears; else same shape and dtype
   // Walks the tape backwards from this tensor, adds into the leaves' grad, and frees the tape.
   // `seed`: dL/dthis, same shape; may be omitted for a single element (then 1).
   void backward(const Tensor& seed = {}) const;
 
-  std::uint64_t version() const;   // of the storage; every write bumps it
-  void share_memory() const;       // others may write to it unseen from now on: weights are packed at each use
+  std::uint64_t version() const;  // of the storage; every write bumps it
+  void share_memory() const;      // others may write to it unseen from now on: weights are packed at each use
   const std::shared_ptr<TensorImpl>& impl() const { return impl_; }
   explicit Tensor(std::shared_ptr<TensorImpl> impl) : impl_(std::move(impl)) {}
 

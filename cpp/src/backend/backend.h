@@ -32,15 +32,16 @@ struct Gemm {
   std::int64_t ldb = 0;
   void* c = nullptr;
   std::int64_t ldc = 0;
-  const void* bias = nullptr;      // (N) or null; not together with accumulate
-  bool accumulate = false;         // start from c
+  const void* bias = nullptr;        // (N) or null; not together with accumulate
+  bool accumulate = false;           // start from c
   const Packed* packed_b = nullptr;  // pack_matrix of b, or null: packed on the fly
 };
 void gemm(Device device, const Gemm& g);
 // Packed weights made under another epoch must be made again (the instruction set changed).
 std::uint64_t pack_epoch(Device device);
 // b as Gemm has it: (K, N), or (N, K) if trans_b.
-PackedPtr pack_matrix(Device device, DType dtype, bool trans_b, std::int64_t N, std::int64_t K, const void* b, std::int64_t ldb);
+PackedPtr pack_matrix(Device device, DType dtype, bool trans_b, std::int64_t N, std::int64_t K, const void* b,
+                      std::int64_t ldb);
 
 // Recurrent layers: backend/recurrent.h. Element-wise, reductions, losses, updates: backend/pointwise.h.
 

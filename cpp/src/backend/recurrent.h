@@ -20,14 +20,21 @@ struct RecurrentGeometry {
 };
 
 // Layouts of the weights; each depends on one weight tensor alone.
-enum class RecurrentPack : std::uint8_t { input, recurrent, recurrent_second, input_back, recurrent_back, recurrent_back_second };
+enum class RecurrentPack : std::uint8_t {
+  input,
+  recurrent,
+  recurrent_second,
+  input_back,
+  recurrent_back,
+  recurrent_back_second
+};
 // w: weight_ih (G*H, columns = I) or weight_hh (G*H, columns = H). Null for a second stage that the cell lacks.
 PackedPtr pack_recurrent(Device device, RecurrentPack layout, CellKind cell, DType dtype, std::int64_t H,
                          std::int64_t columns, const void* w);
 struct RecurrentWeights {
   PackedPtr input, recurrent, recurrent_second;                 // forward
   PackedPtr input_back, recurrent_back, recurrent_back_second;  // backward (input_back may be null: dx not wanted)
-  const void* bias_ih = nullptr;  // (G*H) or null
+  const void* bias_ih = nullptr;                                // (G*H) or null
   const void* bias_hh = nullptr;
 };
 
@@ -53,7 +60,7 @@ struct RecurrentForward {
   RecurrentGeometry geometry;
   RecurrentWeights weights;
   RecurrentBuffers buffers;
-  const void* x = nullptr;                  // (T, N, I), or
+  const void* x = nullptr;  // (T, N, I), or
   Tokens tokens;
   const void *h0 = nullptr, *c0 = nullptr;  // (N, H) or null: zeros
   const std::int64_t* lengths = nullptr;    // (N) or null

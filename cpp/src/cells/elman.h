@@ -10,32 +10,43 @@
 // positive_part_mask (see backend/cpu/simd_value.h; tests include it over double and over dual numbers).
 // Contract of every cell:
 //   kSlots            values kept per unit and step: pre-activations on the way in, what backward needs on the way out
-//   kInputFirst/Count slots that the input product fills; kRecurrentFirst/Count slots that the recurrent product adds to
-//   kGate[slot]       the gate (row block) of weight_ih / weight_hh that a slot belongs to
-//   kCell             whether there is a second state c
-//   kStages           recurrent products per step
-//   forward(s, h_prev, c_prev, h, c)                        s: pre-activations in, saved values out
-//   backward(s, h_prev, c_prev, c, dh, dc, dh_direct)       s: saved values in, gradients of the pre-activations out;
+//   kInputFirst/Count slots that the input product fills; kRecurrentFirst/Count slots that the recurrent product adds
+//   to kGate[slot]       the gate (row block) of weight_ih / weight_hh that a slot belongs to kCell             whether
+//   there is a second state c kStages           recurrent products per step forward(s, h_prev, c_prev, h, c) s:
+//   pre-activations in, saved values out backward(s, h_prev, c_prev, c, dh, dc, dh_direct)       s: saved values in,
+//   gradients of the pre-activations out;
 //       dc: dL/dc_t from later steps in, dL/dc_{t-1} out; dh_direct: the part of dL/dh_{t-1} that bypasses W_hh
 struct TanhFunction {
   template <class V>
-  static V value(const V& a) { return tanh(a); }
+  static V value(const V& a) {
+    return tanh(a);
+  }
   template <class V>
-  static V derivative(const V& h) { return V(1) - h * h; }
+  static V derivative(const V& h) {
+    return V(1) - h * h;
+  }
 };
 
 struct ReluFunction {
   template <class V>
-  static V value(const V& a) { return relu(a); }
+  static V value(const V& a) {
+    return relu(a);
+  }
   template <class V>
-  static V derivative(const V& h) { return positive_part_mask(h); }
+  static V derivative(const V& h) {
+    return positive_part_mask(h);
+  }
 };
 
 struct SigmoidFunction {
   template <class V>
-  static V value(const V& a) { return sigmoid(a); }
+  static V value(const V& a) {
+    return sigmoid(a);
+  }
   template <class V>
-  static V derivative(const V& h) { return h * (V(1) - h); }
+  static V derivative(const V& h) {
+    return h * (V(1) - h);
+  }
 };
 
 template <class Function>

@@ -1,7 +1,8 @@
 // LSTM (Hochreiter & Schmidhuber 1997 with the forget gate of Gers, Schmidhuber & Cummins 2000, equations as in
 // torch.nn.LSTM). Gate order i f g o. Contract: elman.h.
 //
-//   forward   i = sigmoid(a_i)  f = sigmoid(a_f)  g = tanh(a_g)  o = sigmoid(a_o),  a = W_ih x + b_ih + W_hh h_{t-1} + b_hh
+//   forward   i = sigmoid(a_i)  f = sigmoid(a_f)  g = tanh(a_g)  o = sigmoid(a_o),  a = W_ih x + b_ih + W_hh h_{t-1} +
+//   b_hh
 //             c_t = f * c_{t-1} + i * g
 //             h_t = o * tanh(c_t)
 //   backward  q    = tanh(c_t)

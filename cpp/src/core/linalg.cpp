@@ -19,8 +19,10 @@ Tensor orthogonal(std::int64_t rows, std::int64_t columns, Generator& generator)
     if (qr.matrixQR()(i, i) < 0) q.col(i) *= -1.0;
   Tensor out = Tensor::empty({rows, columns}, DType::float64);
   Eigen::Map<RowMajor> result(out.mutable_data<double>(), rows, columns);
-  if (rows >= columns) result = q;
-  else result = q.transpose();
+  if (rows >= columns)
+    result = q;
+  else
+    result = q.transpose();
   return out;
 }
 

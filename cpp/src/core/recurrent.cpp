@@ -7,11 +7,13 @@ namespace {
 
 constexpr const char* kOp = "recurrent";
 
-void check_state(const RecurrentSpec& spec, const std::vector<Tensor>& state, const char* name, std::int64_t N, DType dtype) {
+void check_state(const RecurrentSpec& spec, const std::vector<Tensor>& state, const char* name, std::int64_t N,
+                 DType dtype) {
   if (state.empty()) return;
   const std::size_t wanted = spec.layers.size() * static_cast<std::size_t>(spec.directions());
   if (state.size() != wanted)
-    throw_argument(kOp, name, std::to_string(wanted) + " tensors, one per layer and direction", std::to_string(state.size()));
+    throw_argument(kOp, name, std::to_string(wanted) + " tensors, one per layer and direction",
+                   std::to_string(state.size()));
   for (std::size_t i = 0; i < wanted; ++i) {
     if (!state[i].defined()) continue;
     const Shape shape = {N, spec.layers[i / static_cast<std::size_t>(spec.directions())].hidden_size};
@@ -51,7 +53,8 @@ void check_tokens(const RecurrentSpec& spec, const Tensor& ids, const Tensor& em
   if (ids.dim() != 2) throw_argument(kOp, "ids", "shape (T, N)", to_string(ids.shape()));
   if (!embedding.defined()) throw_argument(kOp, "embedding", "a tensor (V, I) beside ids", "none");
   if (embedding.dim() != 2 || embedding.size(1) != spec.input_size)
-    throw_argument(kOp, "embedding", "shape (V, " + std::to_string(spec.input_size) + ")", to_string(embedding.shape()));
+    throw_argument(kOp, "embedding", "shape (V, " + std::to_string(spec.input_size) + ")",
+                   to_string(embedding.shape()));
   const std::int64_t V = embedding.size(0), N = ids.size(1);
   const std::int64_t* values = ids.data<std::int64_t>();
   for (std::int64_t i = 0; i < ids.numel(); ++i)
@@ -65,8 +68,10 @@ void check_input(const RecurrentSpec& spec, const std::vector<Tensor>& parameter
   const bool tokens = input.ids.defined();
   if (tokens == input.x.defined())
     throw_argument(kOp, "x", "either x, or ids and embedding", tokens ? "both" : "neither");
-  if (tokens) check_tokens(spec, input.ids, input.embedding);
-  else check_features(spec, input.x);
+  if (tokens)
+    check_tokens(spec, input.ids, input.embedding);
+  else
+    check_features(spec, input.x);
   const Tensor& read = tokens ? input.embedding : input.x;
   if (read.dtype() != parameters[0].dtype())
     throw_type(kOp, tokens ? "embedding" : "x", name_of(parameters[0].dtype()), name_of(read.dtype()),
@@ -101,7 +106,8 @@ LayerInput first_input(const RecurrentInput& input) {
 
 }  // namespace
 
-RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const RecurrentInput& input) {
+RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& parameters,
+                          const RecurrentInput& input) {
   check_input(spec, parameters, input);
   RecurrentOutput out;
   LayerInput in = first_input(input);

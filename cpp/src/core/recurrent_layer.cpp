@@ -114,7 +114,8 @@ LayerParameters layer_parameters(const RecurrentSpec& spec, const std::vector<Te
 void check_parameters(const char* operation, const RecurrentSpec& spec, const std::vector<Tensor>& parameters) {
   const std::vector<ParameterInfo> wanted = parameters_of(spec);
   if (parameters.size() != wanted.size())
-    throw_argument(operation, "parameters", std::to_string(wanted.size()) + " tensors", std::to_string(parameters.size()));
+    throw_argument(operation, "parameters", std::to_string(wanted.size()) + " tensors",
+                   std::to_string(parameters.size()));
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     const Tensor& t = parameters[i];
     if (!t.defined()) throw_argument(operation, wanted[i].name, "a tensor", "none");

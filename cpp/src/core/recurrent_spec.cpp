@@ -54,8 +54,8 @@ void check(const RecurrentSpec& spec) {
   for (const LayerSpec& layer : spec.layers) {
     positive("hidden_size", layer.hidden_size);
     if (layer.cell != spec.layers.front().cell)
-      throw_argument("recurrent", "cell", "one kind for all layers", std::string(name_of(spec.layers.front().cell)) +
-                     " and " + name_of(layer.cell));
+      throw_argument("recurrent", "cell", "one kind for all layers",
+                     std::string(name_of(spec.layers.front().cell)) + " and " + name_of(layer.cell));
   }
   if (!(spec.dropout >= 0.0 && spec.dropout < 1.0))
     throw_argument("recurrent", "dropout", "a probability in [0, 1)", std::to_string(spec.dropout));

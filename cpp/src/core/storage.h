@@ -12,8 +12,7 @@ namespace rnncore {
 
 class Storage {
  public:
-  Storage(Device device, std::size_t bytes)
-      : device_(device), bytes_(bytes), data_(backend::allocate(device, bytes)) {}
+  Storage(Device device, std::size_t bytes) : device_(device), bytes_(bytes), data_(backend::allocate(device, bytes)) {}
   ~Storage() { backend::release(device_, data_, bytes_); }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;

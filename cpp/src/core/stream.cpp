@@ -80,7 +80,8 @@ struct Stream::Impl {
       const std::int64_t row = layer.call.geometry.H * size_of(dtype);
       for (const void* state : {layer.call.h0, layer.call.c0})
         if (state)
-          std::memset(static_cast<char*>(const_cast<void*>(state)) + first * row, 0, static_cast<std::size_t>(count * row));
+          std::memset(static_cast<char*>(const_cast<void*>(state)) + first * row, 0,
+                      static_cast<std::size_t>(count * row));
     }
   }
 };

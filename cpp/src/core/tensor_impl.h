@@ -16,7 +16,7 @@ namespace rnncore {
 // Nodes hold their inputs, never their outputs, so no cycle arises: results that backward needs are kept by Saved.
 struct Node {
   const char* name = "";
-  std::uint64_t sequence = 0;   // creation order: backward runs in descending order
+  std::uint64_t sequence = 0;  // creation order: backward runs in descending order
   std::vector<Tensor> inputs;
   std::size_t output_count = 1;
   std::vector<Shape> output_shapes;

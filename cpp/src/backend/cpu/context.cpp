@@ -67,8 +67,10 @@ struct Context {
     if (text == nullptr) return;
     char* end = nullptr;
     const long value = std::strtol(text, &end, 10);
-    if (end != text && *end == '\0' && value >= 1 && value <= kMostThreads) threads = static_cast<int>(value);
-    else complaint = error_message("environment", "RNNCORE_NUM_THREADS", "an integer from 1 to 4096", text);
+    if (end != text && *end == '\0' && value >= 1 && value <= kMostThreads)
+      threads = static_cast<int>(value);
+    else
+      complaint = error_message("environment", "RNNCORE_NUM_THREADS", "an integer from 1 to 4096", text);
   }
   void read_target() {
     const auto targets = machine_targets();

@@ -17,7 +17,7 @@ constexpr std::int64_t kRowBlock = 96;     // rows of a that stay in L2 while al
 constexpr std::int64_t kTransDepth = 480;  // rows of a and b copied at a time for weight gradients
 constexpr std::int64_t kTransTiles = 12;   // tiles of a copied at a time
 
-constexpr std::int64_t kRowTile = 6;       // GemmTable::row_tile on every target
+constexpr std::int64_t kRowTile = 6;  // GemmTable::row_tile on every target
 
 // Splits a (rows x panels) grid among the team by rows or by panels, whichever leaves the largest share smaller.
 struct Split {
@@ -274,9 +274,7 @@ namespace rnncore::backend {
 
 std::uint64_t pack_epoch(Device) { return cpu::target_epoch(); }
 
-void gemm(Device, const Gemm& g) {
-  g.dtype == DType::float64 ? cpu::gemm_of<double>(g) : cpu::gemm_of<float>(g);
-}
+void gemm(Device, const Gemm& g) { g.dtype == DType::float64 ? cpu::gemm_of<double>(g) : cpu::gemm_of<float>(g); }
 
 PackedPtr pack_matrix(Device, DType dtype, bool trans_b, std::int64_t N, std::int64_t K, const void* b,
                       std::int64_t ldb) {

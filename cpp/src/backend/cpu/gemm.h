@@ -44,8 +44,8 @@ template <typename T>
 void row_product(const Member& member, const RowProduct<T>& p);
 
 // Transposed a ----------------------------------------------------------------------------------------------
-// c = [c +] a^T b with a (K, .) and b (K, N) row-major: weight gradients. The result's rows are made of tiles of at most
-// row_tile rows: tile i goes to rows [tile_c[i], tile_c[i] + tile_rows[i]) of c, and its row r comes from column
+// c = [c +] a^T b with a (K, .) and b (K, N) row-major: weight gradients. The result's rows are made of tiles of at
+// most row_tile rows: tile i goes to rows [tile_c[i], tile_c[i] + tile_rows[i]) of c, and its row r comes from column
 // column[i * row_tile + r] of a (any columns: a is copied on the way in).
 template <typename T>
 struct TransProduct {

@@ -18,11 +18,10 @@ const GemmTable<T>& make_table() {
   using D = hn::ScalableTag<T>;
   constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
   constexpr int kRowVectors = kRegisters == 32 ? 4 : 2;
-  static const GemmTable<T> table = {
-      kLanes,
-      kRowVectors,
-      tile_rows(kRowVectors),
-      {nullptr, row_panel<1, D>, row_panel<2, D>, row_panel<3, D>, row_panel<4, D>}};
+  static const GemmTable<T> table = {kLanes,
+                                     kRowVectors,
+                                     tile_rows(kRowVectors),
+                                     {nullptr, row_panel<1, D>, row_panel<2, D>, row_panel<3, D>, row_panel<4, D>}};
   return table;
 }
 
@@ -37,13 +36,18 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace rnncore::cpu {
 
-const GemmTable<float>& gemm_table_f32(std::int64_t target) RNNCORE_TABLE_FOR_TARGET(GemmTable<float>, table_f32)
-const GemmTable<double>& gemm_table_f64(std::int64_t target) RNNCORE_TABLE_FOR_TARGET(GemmTable<double>, table_f64)
+const GemmTable<float>& gemm_table_f32(std::int64_t target)
+    RNNCORE_TABLE_FOR_TARGET(GemmTable<float>, table_f32) const GemmTable<double>& gemm_table_f64(std::int64_t target)
+        RNNCORE_TABLE_FOR_TARGET(GemmTable<double>, table_f64)
 
+            template <>
+            const GemmTable<float>& gemm_table<float>() {
+  return gemm_table_f32(active_target());
+}
 template <>
-const GemmTable<float>& gemm_table<float>() { return gemm_table_f32(active_target()); }
-template <>
-const GemmTable<double>& gemm_table<double>() { return gemm_table_f64(active_target()); }
+const GemmTable<double>& gemm_table<double>() {
+  return gemm_table_f64(active_target());
+}
 
 }  // namespace rnncore::cpu
 #endif

@@ -18,8 +18,13 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(std::size_t bytes) : bytes_(bytes), data_(bytes ? backend::allocate(Device::cpu, bytes) : nullptr) {}
-  ~Buffer() { if (data_) backend::release(Device::cpu, data_, bytes_); }
-  Buffer(Buffer&& other) noexcept : bytes_(other.bytes_), data_(other.data_) { other.data_ = nullptr; other.bytes_ = 0; }
+  ~Buffer() {
+    if (data_) backend::release(Device::cpu, data_, bytes_);
+  }
+  Buffer(Buffer&& other) noexcept : bytes_(other.bytes_), data_(other.data_) {
+    other.data_ = nullptr;
+    other.bytes_ = 0;
+  }
   Buffer& operator=(Buffer&& other) noexcept {
     std::swap(bytes_, other.bytes_);
     std::swap(data_, other.data_);
@@ -54,9 +59,13 @@ class Packed {
       : layout_(layout), buffer_(static_cast<std::size_t>(layout.K * layout.N * element_bytes)) {}
   const cpu::PanelLayout& layout() const { return layout_; }
   template <typename T>
-  T* data() const { return static_cast<T*>(buffer_.data()); }
+  T* data() const {
+    return static_cast<T*>(buffer_.data());
+  }
   template <typename T>
-  const T* panel(std::int64_t p) const { return data<T>() + layout_.offset(p); }
+  const T* panel(std::int64_t p) const {
+    return data<T>() + layout_.offset(p);
+  }
 
  private:
   cpu::PanelLayout layout_;

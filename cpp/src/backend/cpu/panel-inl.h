@@ -26,7 +26,14 @@ constexpr int kRegisters = 16;
 
 // Rows of the tile for NV vectors: accumulators, NV (or one) b's and one (or MR) a's must fit the registers.
 constexpr int tile_rows(int nv) {
-  return kRegisters == 32 ? (nv == 1 ? 8 : nv == 2 ? 8 : nv == 3 ? 8 : 6) : (nv == 1 ? 8 : nv == 2 ? 6 : nv == 3 ? 4 : 3);
+  return kRegisters == 32 ? (nv == 1   ? 8
+                             : nv == 2 ? 8
+                             : nv == 3 ? 8
+                                       : 6)
+                          : (nv == 1   ? 8
+                             : nv == 2 ? 6
+                             : nv == 3 ? 4
+                                       : 3);
 }
 
 // acc += a b over the runs. MR and NV are small constants: all loops over them unroll.
@@ -87,8 +94,9 @@ HWY_NOINLINE void tile(const PanelArgs<T>& p, std::int64_t row) {
   for (int r = 0; r < MR; ++r) {
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) {
-      acc[r][v] = p.start == Start::c ? hn::LoadU(d, c + r * c_row + v * L)
-                  : p.start == Start::bias ? hn::LoadU(d, p.bias + v * L) : hn::Zero(d);
+      acc[r][v] = p.start == Start::c      ? hn::LoadU(d, c + r * c_row + v * L)
+                  : p.start == Start::bias ? hn::LoadU(d, p.bias + v * L)
+                                           : hn::Zero(d);
     }
   }
   multiply<MR, NV>(d, p, p.a + row * p.a_row, acc);

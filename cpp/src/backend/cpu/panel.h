@@ -30,9 +30,9 @@ using PanelFunction = void (*)(const PanelArgs<T>&);
 template <typename T>
 struct GemmTable {
   std::int64_t lanes;
-  std::int64_t row_vectors;        // vectors in a full panel
-  std::int64_t row_tile;           // rows of its register tile
-  PanelFunction<T> row_panel[5];   // by number of vectors in the panel
+  std::int64_t row_vectors;       // vectors in a full panel
+  std::int64_t row_tile;          // rows of its register tile
+  PanelFunction<T> row_panel[5];  // by number of vectors in the panel
 };
 
 const GemmTable<float>& gemm_table_f32(std::int64_t target);

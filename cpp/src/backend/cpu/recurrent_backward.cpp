@@ -19,7 +19,8 @@ class Backward {
     sharing_ = share_steps(l_, threads, panels, l_.k.backward_tile);
     constexpr double kWorthATeam = 2e7;
     if (sharing_.alone && input_work + l_.T_ * l_.step_work() < kWorthATeam) threads = 1;
-    scratch_ = Buffer(b_.dw_ih ? std::max(trans_scratch_bytes<T>(l_.I, threads), trans_scratch_bytes<T>(l_.H, threads)) : 0);
+    scratch_ =
+        Buffer(b_.dw_ih ? std::max(trans_scratch_bytes<T>(l_.I, threads), trans_scratch_bytes<T>(l_.H, threads)) : 0);
     run_team(threads, [&](const Member& m) { work(m); });
     finish();
   }
@@ -186,7 +187,8 @@ class Backward {
                     scratch_.data());
     } else {
       // The first step processed meets the initial state; every other step t its neighbour's output.
-      trans_product(m, weight_product(recurrent_tiles_, gates_of(l_.time_of(0)), b_.h0 ? l_.N : 0, states, l_.H, l_.H, dw),
+      trans_product(m,
+                    weight_product(recurrent_tiles_, gates_of(l_.time_of(0)), b_.h0 ? l_.N : 0, states, l_.H, l_.H, dw),
                     scratch_.data());
       m.barrier();
       TransProduct<T> p = weight_product(recurrent_tiles_, gates_of(l_.reverse ? 0 : 1), (l_.T_ - 1) * l_.N,
@@ -196,8 +198,10 @@ class Backward {
     }
     if (l_.k.stages < 2) return;
     m.barrier();
-    trans_product(m, weight_product(second_tiles_, gates_of(0), l_.T_ * l_.N, static_cast<const T*>(b_.buffers.p),
-                                    l_.units, l_.H, dw), scratch_.data());
+    trans_product(m,
+                  weight_product(second_tiles_, gates_of(0), l_.T_ * l_.N, static_cast<const T*>(b_.buffers.p),
+                                 l_.units, l_.H, dw),
+                  scratch_.data());
   }
 
   // With masks every step's entering state was kept, in the order of time, after the initial one.
@@ -256,8 +260,10 @@ class Backward {
 namespace rnncore::backend {
 
 void recurrent_backward(Device, const RecurrentBackward& b) {
-  if (b.geometry.dtype == DType::float64) cpu::Backward<double>(b).run();
-  else cpu::Backward<float>(b).run();
+  if (b.geometry.dtype == DType::float64)
+    cpu::Backward<double>(b).run();
+  else
+    cpu::Backward<float>(b).run();
 }
 
 }  // namespace rnncore::backend

@@ -54,8 +54,10 @@ class Forward {
   void run() {
     T* const states = static_cast<T*>(f_.buffers.states);
     const std::size_t state_bytes = static_cast<std::size_t>(l_.N * l_.H) * sizeof(T);
-    if (f_.h0) std::memcpy(states, f_.h0, state_bytes);
-    else std::memset(states, 0, state_bytes);
+    if (f_.h0)
+      std::memcpy(states, f_.h0, state_bytes);
+    else
+      std::memset(states, 0, state_bytes);
     if (l_.masked) std::memcpy(l_.h_entering(states, nullptr, 0), states, state_bytes);
     if (l_.k.cell) {
       T* const c = static_cast<T*>(f_.buffers.c);
@@ -72,7 +74,8 @@ class Forward {
     run_team(threads, [&](const Member& m) { work(m); });
     if (!l_.masked) std::memcpy(f_.h_n, static_cast<const T*>(f_.y) + l_.time_of(l_.T_ - 1) * l_.N * l_.H, state_bytes);
     if (l_.k.cell)
-      copy_rows(static_cast<T*>(f_.c_n), l_.H, l_.c_entering(static_cast<T*>(f_.buffers.c), l_.T_), l_.units, l_.N, l_.H);
+      copy_rows(static_cast<T*>(f_.c_n), l_.H, l_.c_entering(static_cast<T*>(f_.buffers.c), l_.T_), l_.units, l_.N,
+                l_.H);
   }
 
  private:
@@ -115,8 +118,10 @@ class Forward {
       const std::int64_t last = std::min(l_.T_, first + chunk) - 1;
       const std::int64_t time = std::min(l_.time_of(first), l_.time_of(last));
       const std::int64_t rows = (last - first + 1) * l_.N;
-      if (f_.tokens.ids) copy_tokens(m, time * l_.N, rows, gates_at(time, time));
-      else input_product(m, static_cast<const T*>(f_.x) + time * l_.N * l_.I, rows, gates_at(time, time));
+      if (f_.tokens.ids)
+        copy_tokens(m, time * l_.N, rows, gates_at(time, time));
+      else
+        input_product(m, static_cast<const T*>(f_.x) + time * l_.N * l_.I, rows, gates_at(time, time));
       m.barrier();
       for (std::int64_t step = first; step <= last; ++step) {
         if (sharing_.alone && m.rank != 0) continue;
@@ -246,15 +251,17 @@ RecurrentSizes recurrent_sizes(Device, const RecurrentGeometry& g) {
   return g.dtype == DType::float64 ? cpu::sizes_of<double>(g) : cpu::sizes_of<float>(g);
 }
 
-PackedPtr pack_recurrent(Device, RecurrentPack layout, CellKind cell, DType dtype, std::int64_t H,
-                         std::int64_t columns, const void* w) {
+PackedPtr pack_recurrent(Device, RecurrentPack layout, CellKind cell, DType dtype, std::int64_t H, std::int64_t columns,
+                         const void* w) {
   return dtype == DType::float64 ? cpu::pack_of<double>(layout, cell, H, columns, w)
                                  : cpu::pack_of<float>(layout, cell, H, columns, w);
 }
 
 void recurrent_forward(Device, const RecurrentForward& f) {
-  if (f.geometry.dtype == DType::float64) cpu::Forward<double>(f).run();
-  else cpu::Forward<float>(f).run();
+  if (f.geometry.dtype == DType::float64)
+    cpu::Forward<double>(f).run();
+  else
+    cpu::Forward<float>(f).run();
 }
 
 }  // namespace rnncore::backend

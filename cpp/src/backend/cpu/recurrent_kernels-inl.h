@@ -1,5 +1,6 @@
-// Step kernels of the recurrent layers for every instruction set: the recurrent product of a tile, continued by the cell
-// while the tile is in L1. Contract and layout: recurrent_steps.h. Included by recurrent_kernels_f32.cpp and _f64.cpp.
+// Step kernels of the recurrent layers for every instruction set: the recurrent product of a tile, continued by the
+// cell while the tile is in L1. Contract and layout: recurrent_steps.h. Included by recurrent_kernels_f32.cpp and
+// _f64.cpp.
 #if defined(RNNCORE_RECURRENT_KERNELS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RNNCORE_RECURRENT_KERNELS_INL_H_
 #undef RNNCORE_RECURRENT_KERNELS_INL_H_
@@ -69,8 +70,10 @@ struct Steps {
     p.rows = rows;
     p.columns = NV * kLanes;
     p.start = Start::c;
-    if (rows == MR) tile<MR, NV, D>(p, 0);
-    else rest<MR - 1, NV, D>(p, 0, rows);
+    if (rows == MR)
+      tile<MR, NV, D>(p, 0);
+    else
+      rest<MR - 1, NV, D>(p, 0, rows);
   }
 
   static HWY_INLINE void load_slots(V (&v)[kSlots], const T* gates, int vector) {
@@ -118,7 +121,8 @@ struct Steps {
 
   static void forward(const ForwardStep<T>& s) {
     constexpr int MR = tile_rows(Cell::kRecurrentCount * VB);
-    constexpr int kLast = Cell::kRecurrentFirst + Cell::kRecurrentCount;  // slots from kInputCount on start from the bias
+    constexpr int kLast =
+        Cell::kRecurrentFirst + Cell::kRecurrentCount;  // slots from kInputCount on start from the bias
     const D d;
     for (std::int64_t b = s.block_begin; b < s.block_end; ++b) {
       for (std::int64_t row = s.row_begin; row < s.row_end; row += MR) {
@@ -131,8 +135,10 @@ struct Steps {
             }
         product<Cell::kRecurrentCount>(s, s.h_prev, s.H, Cell::kRecurrentFirst, b, row, rows);
         for (std::int64_t r = 0; r < rows; ++r) {
-          if constexpr (Cell::kStages == 1) forward_row(s, b, row + r);
-          else first_row(s, b, row + r);
+          if constexpr (Cell::kStages == 1)
+            forward_row(s, b, row + r);
+          else
+            first_row(s, b, row + r);
         }
       }
     }
@@ -189,8 +195,10 @@ struct Steps {
     const std::int64_t here = HWY_MIN(width, units - panel * width);
     p.columns = here;
     if (here == width) {
-      if (rows == MR) tile<MR, kBackwardVectors, D>(p, 0);
-      else rest<MR - 1, kBackwardVectors, D>(p, 0, rows);
+      if (rows == MR)
+        tile<MR, kBackwardVectors, D>(p, 0);
+      else
+        rest<MR - 1, kBackwardVectors, D>(p, 0, rows);
     } else {
       narrow<kBackwardVectors - 1>(p, here / kLanes);
     }
@@ -252,7 +260,8 @@ struct Steps {
     const int vector = static_cast<int>(unit % UB) / kLanes;
     V slot[kSlots], direct = hn::LoadU(d, s.dh + at);
     load_slots(slot, gates, vector);
-    Cell::backward_second(slot, V(load_units(d, s.h_prev + row * s.H + unit, left)), V(hn::LoadU(d, s.dp + at)), direct);
+    Cell::backward_second(slot, V(load_units(d, s.h_prev + row * s.H + unit, left)), V(hn::LoadU(d, s.dp + at)),
+                          direct);
     store_slots(slot, gates, vector);
     hn::StoreU(direct.v, d, s.dh + at);
   }
@@ -275,8 +284,10 @@ struct Steps {
         }
         for (std::int64_t r = 0; r < rows; ++r)
           for (std::int64_t unit = panel * kWidth; unit < end; unit += kLanes) {
-            if constexpr (SECOND) second_vector(s, unit, row + r);
-            else backward_vector(s, unit, row + r);
+            if constexpr (SECOND)
+              second_vector(s, unit, row + r);
+            else
+              backward_vector(s, unit, row + r);
           }
       }
     }
@@ -297,7 +308,9 @@ const CellKernels<T>& cell_kernels() {
     k.recurrent_count = Cell::kRecurrentCount;
     k.stages = Cell::kStages;
     static constexpr auto kGate = [] {
-      struct { int of[Cell::kSlots]; } gates{};
+      struct {
+        int of[Cell::kSlots];
+      } gates{};
       for (int i = 0; i < Cell::kSlots; ++i) gates.of[i] = Cell::kGate[i];
       return gates;
     }();

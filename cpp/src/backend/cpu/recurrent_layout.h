@@ -13,8 +13,10 @@ namespace rnncore::cpu {
 
 template <typename T>
 const CellKernels<T>& kernels_of(CellKind cell) {
-  if constexpr (sizeof(T) == 4) return cell_kernels_f32(active_target(), cell);
-  else return cell_kernels_f64(active_target(), cell);
+  if constexpr (sizeof(T) == 4)
+    return cell_kernels_f32(active_target(), cell);
+  else
+    return cell_kernels_f64(active_target(), cell);
 }
 
 // Derived sizes of one layer on one instruction set.
@@ -27,9 +29,18 @@ struct Layout {
   bool reverse, masked, training;
 
   explicit Layout(const backend::RecurrentGeometry& g)
-      : k(kernels_of<T>(g.cell)), T_(g.T), N(g.N), I(g.I), H(g.H), V(g.V), blocks((g.H + k.block - 1) / k.block),
-        units(blocks * k.block), gate_values(units * k.slots),
-        gates_row(gate_values + spread(gate_values)), reverse(g.reverse), masked(g.masked),
+      : k(kernels_of<T>(g.cell)),
+        T_(g.T),
+        N(g.N),
+        I(g.I),
+        H(g.H),
+        V(g.V),
+        blocks((g.H + k.block - 1) / k.block),
+        units(blocks * k.block),
+        gate_values(units * k.slots),
+        gates_row(gate_values + spread(gate_values)),
+        reverse(g.reverse),
+        masked(g.masked),
         training(g.training) {}
 
   // Rows a multiple of a page apart fall into the same few cache sets: one cache line between them spreads them.
@@ -80,8 +91,8 @@ Sharing share_steps(const Layout<T>& l, int threads, std::int64_t pieces, std::i
   return s;
 }
 
-// Tiles of the weight gradient for `count` slots from `first`: which columns of the gates go to which rows of dW. A tile
-// is a run of units of one gate; in the gates' rows it may lie across blocks.
+// Tiles of the weight gradient for `count` slots from `first`: which columns of the gates go to which rows of dW. A
+// tile is a run of units of one gate; in the gates' rows it may lie across blocks.
 struct GradientTiles {
   std::vector<std::int64_t> column, row, rows;  // as TransProduct has them
 };

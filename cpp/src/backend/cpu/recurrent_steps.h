@@ -13,24 +13,25 @@
 namespace rnncore::cpu {
 
 constexpr std::uint8_t kRowAbsent = 1;  // the step is beyond the row's length: the state passes, the output is zero
-constexpr std::uint8_t kRowResets = 2;  // the state leaving this step (in the order of processing) is replaced by the initial one
+constexpr std::uint8_t kRowResets =
+    2;  // the state leaving this step (in the order of processing) is replaced by the initial one
 
 template <typename T>
 struct ForwardStep {
   std::int64_t H = 0;
   std::int64_t block_begin = 0, block_end = 0, row_begin = 0, row_end = 0;
-  T* gates = nullptr;           // pre-activations of the input product in; saved values out
+  T* gates = nullptr;  // pre-activations of the input product in; saved values out
   std::int64_t gates_row = 0;
-  const T* weights = nullptr;   // packed W_hh, one panel per block (second stage: the second product's)
-  const T* bias = nullptr;      // laid out as a row of gates
-  const T* h_prev = nullptr;    // (N, H)
-  const T* c_prev = nullptr;    // padded rows
+  const T* weights = nullptr;  // packed W_hh, one panel per block (second stage: the second product's)
+  const T* bias = nullptr;     // laid out as a row of gates
+  const T* h_prev = nullptr;   // (N, H)
+  const T* c_prev = nullptr;   // padded rows
   T* c = nullptr;
-  T* y = nullptr;               // (N, H)
-  T* h_next = nullptr;          // (N, H): the state entering the next step, where it is kept apart from y; or null
-  T* p = nullptr;               // padded rows: two-stage cells
-  const T* h0 = nullptr;        // initial state (N, H), for resets
-  const T* c0 = nullptr;        // padded rows
+  T* y = nullptr;         // (N, H)
+  T* h_next = nullptr;    // (N, H): the state entering the next step, where it is kept apart from y; or null
+  T* p = nullptr;         // padded rows: two-stage cells
+  const T* h0 = nullptr;  // initial state (N, H), for resets
+  const T* c0 = nullptr;  // padded rows
   const std::uint8_t* flags = nullptr;  // (N) or null
 };
 
@@ -41,16 +42,16 @@ struct BackwardStep {
   const T* gates_later = nullptr;  // gradients of the step processed before (later in time); null at the end
   T* gates = nullptr;              // saved values in; gradients of the pre-activations out
   std::int64_t gates_row = 0;
-  const T* weights = nullptr;      // packed W_hh the other way round: K = recurrent slots, columns = units
+  const T* weights = nullptr;  // packed W_hh the other way round: K = recurrent slots, columns = units
   const T* weights_second = nullptr;
-  const T* h_prev = nullptr;       // (N, H)
-  const T* c_prev = nullptr;       // padded rows, as all below
+  const T* h_prev = nullptr;  // (N, H)
+  const T* c_prev = nullptr;  // padded rows, as all below
   const T* c = nullptr;
-  const T* dy = nullptr;           // (N, H) or null
-  T* dh = nullptr;                 // dL/dh of this step but for dy, without (in: gates_later's part is added) ...
+  const T* dy = nullptr;  // (N, H) or null
+  T* dh = nullptr;        // dL/dh of this step but for dy, without (in: gates_later's part is added) ...
   T* dc = nullptr;
-  T* dp = nullptr;                 // scratch rows: two-stage cells
-  T* dh0 = nullptr;                // gradients that resets send to the initial state
+  T* dp = nullptr;   // scratch rows: two-stage cells
+  T* dh0 = nullptr;  // gradients that resets send to the initial state
   T* dc0 = nullptr;
   const std::uint8_t* flags = nullptr;  // (N) or null; kRowResets: what arrives from later goes to dh0 and dc0
 };
@@ -59,12 +60,12 @@ struct BackwardStep {
 template <typename T>
 struct CellKernels {
   int slots, input_first, input_count, recurrent_first, recurrent_count, stages, second_first, second_count;
-  const int* gate;             // slot -> gate
-  bool cell;                   // has c
+  const int* gate;  // slot -> gate
+  bool cell;        // has c
   std::int64_t lanes;
-  std::int64_t block;          // UB
-  std::int64_t forward_tile;   // rows of the forward register tile
-  std::int64_t backward_width; // units in a backward panel: a multiple of UB
+  std::int64_t block;           // UB
+  std::int64_t forward_tile;    // rows of the forward register tile
+  std::int64_t backward_width;  // units in a backward panel: a multiple of UB
   std::int64_t backward_tile;
   // stage 0 and, for two-stage cells, 1
   void (*forward[2])(const ForwardStep<T>&);

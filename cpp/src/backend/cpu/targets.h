@@ -9,8 +9,7 @@
 #define RNNCORE_BACKEND_CPU_TARGETS_H_
 
 // SVE and RVV vectors cannot be members of a struct; the further AVX-512 variants and SSSE3 add build time alone.
-#define HWY_DISABLED_TARGETS \
-  (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV | HWY_AVX3_DL | HWY_SSSE3)
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV | HWY_AVX3_DL | HWY_SSSE3)
 
 #include <cstdint>
 
@@ -31,14 +30,14 @@ TableFunction<Table> pick(TableFunction<Table> candidate, TableFunction<Table> f
 
 }  // namespace rnncore::cpu
 
-#define RNNCORE_TABLE_FOR_TARGET(TYPE, FUNCTION)                                              \
-  {                                                                                           \
-    ::rnncore::cpu::TableFunction<TYPE> chosen = HWY_CHOOSE_FALLBACK(FUNCTION);               \
+#define RNNCORE_TABLE_FOR_TARGET(TYPE, FUNCTION)                                                    \
+  {                                                                                                 \
+    ::rnncore::cpu::TableFunction<TYPE> chosen = HWY_CHOOSE_FALLBACK(FUNCTION);                     \
     if (target == HWY_AVX3) chosen = ::rnncore::cpu::pick<TYPE>(HWY_CHOOSE_AVX3(FUNCTION), chosen); \
     if (target == HWY_AVX2) chosen = ::rnncore::cpu::pick<TYPE>(HWY_CHOOSE_AVX2(FUNCTION), chosen); \
     if (target == HWY_SSE4) chosen = ::rnncore::cpu::pick<TYPE>(HWY_CHOOSE_SSE4(FUNCTION), chosen); \
     if (target == HWY_NEON) chosen = ::rnncore::cpu::pick<TYPE>(HWY_CHOOSE_NEON(FUNCTION), chosen); \
-    return chosen();                                                                          \
+    return chosen();                                                                                \
   }
 
 #endif  // RNNCORE_BACKEND_CPU_TARGETS_H_

@@ -46,7 +46,8 @@ inline Range part_of(std::int64_t n, int rank, int size, std::int64_t grain = 1)
 }
 
 // Members spin for a few microseconds, then give their processor away between looks: on a machine with other work, a
-// member that is not running must get a processor before the others can go on (libgomp's barrier spins for milliseconds).
+// member that is not running must get a processor before the others can go on (libgomp's barrier spins for
+// milliseconds).
 class Barrier {
  public:
   void wait(int size) {
@@ -58,8 +59,10 @@ class Barrier {
     }
     constexpr int kSpins = 1000;
     for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; ++spins) {
-      if (spins < kSpins) pause();
-      else std::this_thread::yield();
+      if (spins < kSpins)
+        pause();
+      else
+        std::this_thread::yield();
     }
   }
 
