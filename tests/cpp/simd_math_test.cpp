@@ -67,7 +67,7 @@ HWY_AFTER_NAMESPACE();
 
 namespace rnncore {
 namespace cpu {
-const MathTable& table_of(std::int64_t target) RNNCORE_TABLE_FOR_TARGET(MathTable, simd_math_test_table)
+const MathTable& table_of(std::int64_t target) { return RNNCORE_TABLE(target, simd_math_test_table); }
 }  // namespace cpu
 }  // namespace rnncore
 

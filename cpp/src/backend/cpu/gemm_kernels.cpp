@@ -14,7 +14,7 @@ namespace cpu {
 namespace HWY_NAMESPACE {
 
 template <typename T>
-const GemmTable<T>& make_table() {
+const GemmTable<T>& gemm_table() {
   using D = hn::ScalableTag<T>;
   constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
   constexpr int kRowVectors = kRegisters == 32 ? 4 : 2;
@@ -25,9 +25,6 @@ const GemmTable<T>& make_table() {
   return table;
 }
 
-const GemmTable<float>& table_f32() { return make_table<float>(); }
-const GemmTable<double>& table_f64() { return make_table<double>(); }
-
 }  // namespace HWY_NAMESPACE
 }  // namespace cpu
 }  // namespace rnncore
@@ -36,18 +33,12 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace rnncore::cpu {
 
-const GemmTable<float>& gemm_table_f32(std::int64_t target)
-    RNNCORE_TABLE_FOR_TARGET(GemmTable<float>, table_f32) const GemmTable<double>& gemm_table_f64(std::int64_t target)
-        RNNCORE_TABLE_FOR_TARGET(GemmTable<double>, table_f64)
-
-            template <>
-            const GemmTable<float>& gemm_table<float>() {
-  return gemm_table_f32(active_target());
+template <typename T>
+const GemmTable<T>& gemm_table() {
+  return RNNCORE_TABLE(active_target(), gemm_table<T>);
 }
-template <>
-const GemmTable<double>& gemm_table<double>() {
-  return gemm_table_f64(active_target());
-}
+template const GemmTable<float>& gemm_table<float>();
+template const GemmTable<double>& gemm_table<double>();
 
 }  // namespace rnncore::cpu
 #endif

@@ -29,10 +29,7 @@ struct LossKernels {
   // y = scale * (exp(x - log_sum) - shift); y may be x
   void (*shifted_softmax)(std::int64_t n, const T* x, double log_sum, T shift, T scale, T* y);
 };
-struct LossTable {
-  LossKernels<float> f32;
-  LossKernels<double> f64;
-};
+using LossTable = KernelTable<LossKernels>;
 
 }  // namespace cpu
 }  // namespace rnncore
@@ -143,14 +140,9 @@ namespace rnncore {
 namespace cpu {
 namespace {
 
-const LossTable& table_for(std::int64_t target) RNNCORE_TABLE_FOR_TARGET(LossTable, loss_table) template <typename T>
+template <typename T>
 const LossKernels<T>& kernels() {
-  const LossTable& table = table_for(active_target());
-  if constexpr (sizeof(T) == 4) {
-    return table.f32;
-  } else {
-    return table.f64;
-  }
+  return RNNCORE_TABLE(active_target(), loss_table).of<T>();
 }
 
 // An exponential per element costs about six plain visits.

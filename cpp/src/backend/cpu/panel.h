@@ -35,9 +35,6 @@ struct GemmTable {
   PanelFunction<T> row_panel[5];  // by number of vectors in the panel
 };
 
-const GemmTable<float>& gemm_table_f32(std::int64_t target);
-const GemmTable<double>& gemm_table_f64(std::int64_t target);
-
 template <typename T>
 const GemmTable<T>& gemm_table();  // of the active target
 

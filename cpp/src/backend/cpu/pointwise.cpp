@@ -27,10 +27,7 @@ struct PointwiseKernels {
   void (*binary)(backend::Binary op, std::int64_t n, const T* a, std::int64_t a_stride, const T* b,
                  std::int64_t b_stride, T* y);
 };
-struct PointwiseTable {
-  PointwiseKernels<float> f32;
-  PointwiseKernels<double> f64;
-};
+using PointwiseTable = KernelTable<PointwiseKernels>;
 
 }  // namespace cpu
 }  // namespace rnncore
@@ -184,15 +181,9 @@ namespace rnncore {
 namespace cpu {
 namespace {
 
-const PointwiseTable& table_for(std::int64_t target)
-    RNNCORE_TABLE_FOR_TARGET(PointwiseTable, pointwise_table) template <typename T>
-    const PointwiseKernels<T>& kernels() {
-  const PointwiseTable& table = table_for(active_target());
-  if constexpr (sizeof(T) == 4) {
-    return table.f32;
-  } else {
-    return table.f64;
-  }
+template <typename T>
+const PointwiseKernels<T>& kernels() {
+  return RNNCORE_TABLE(active_target(), pointwise_table).of<T>();
 }
 
 // Element visits as threads_for counts them; transcendental functions cost about six plain ones.

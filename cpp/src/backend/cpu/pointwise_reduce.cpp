@@ -31,10 +31,7 @@ struct ReduceKernels {
   void (*sum_columns)(std::int64_t rows, std::int64_t cols, std::int64_t stride, T scale, const T* x, T* y);
   void (*clamp)(std::int64_t n, T limit, T* y);
 };
-struct ReduceTable {
-  ReduceKernels<float> f32;
-  ReduceKernels<double> f64;
-};
+using ReduceTable = KernelTable<ReduceKernels>;
 
 }  // namespace cpu
 }  // namespace rnncore
@@ -165,15 +162,9 @@ namespace rnncore {
 namespace cpu {
 namespace {
 
-const ReduceTable& table_for(std::int64_t target)
-    RNNCORE_TABLE_FOR_TARGET(ReduceTable, reduce_table) template <typename T>
-    const ReduceKernels<T>& kernels() {
-  const ReduceTable& table = table_for(active_target());
-  if constexpr (sizeof(T) == 4) {
-    return table.f32;
-  } else {
-    return table.f64;
-  }
+template <typename T>
+const ReduceKernels<T>& kernels() {
+  return RNNCORE_TABLE(active_target(), reduce_table).of<T>();
 }
 
 // Sum of chunk(begin, size) over the chunks of [0, n), in order, the chunks shared between threads.

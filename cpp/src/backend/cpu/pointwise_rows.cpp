@@ -33,10 +33,7 @@ struct RowKernels {
   void (*dropout)(std::int64_t begin, std::int64_t end, std::int64_t total, std::uint32_t threshold, T scale,
                   std::uint64_t seed, std::uint64_t call, const T* x, T* y);
 };
-struct RowTable {
-  RowKernels<float> f32;
-  RowKernels<double> f64;
-};
+using RowTable = KernelTable<RowKernels>;
 
 }  // namespace cpu
 }  // namespace rnncore
@@ -223,14 +220,9 @@ namespace rnncore {
 namespace cpu {
 namespace {
 
-const RowTable& table_for(std::int64_t target) RNNCORE_TABLE_FOR_TARGET(RowTable, row_table) template <typename T>
+template <typename T>
 const RowKernels<T>& kernels() {
-  const RowTable& table = table_for(active_target());
-  if constexpr (sizeof(T) == 4) {
-    return table.f32;
-  } else {
-    return table.f64;
-  }
+  return RNNCORE_TABLE(active_target(), row_table).of<T>();
 }
 
 template <typename T>

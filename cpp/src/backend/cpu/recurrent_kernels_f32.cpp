@@ -10,12 +10,9 @@
 
 #if HWY_ONCE
 namespace rnncore::cpu {
-namespace {
-const CellTable<float>& table_for(std::int64_t target) RNNCORE_TABLE_FOR_TARGET(CellTable<float>, cell_table<float>)
-}  // namespace
 
 const CellKernels<float>& cell_kernels_f32(std::int64_t target, CellKind cell) {
-  return *table_for(target).of[static_cast<int>(cell)];
+  return *RNNCORE_TABLE(target, cell_table<float>).of[static_cast<int>(cell)];
 }
 
 }  // namespace rnncore::cpu

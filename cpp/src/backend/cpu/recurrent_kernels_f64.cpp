@@ -10,12 +10,9 @@
 
 #if HWY_ONCE
 namespace rnncore::cpu {
-namespace {
-const CellTable<double>& table_for(std::int64_t target) RNNCORE_TABLE_FOR_TARGET(CellTable<double>, cell_table<double>)
-}  // namespace
 
 const CellKernels<double>& cell_kernels_f64(std::int64_t target, CellKind cell) {
-  return *table_for(target).of[static_cast<int>(cell)];
+  return *RNNCORE_TABLE(target, cell_table<double>).of[static_cast<int>(cell)];
 }
 
 }  // namespace rnncore::cpu

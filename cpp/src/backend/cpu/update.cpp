@@ -15,11 +15,12 @@
 namespace rnncore {
 namespace cpu {
 
-// Elements [begin, end) of one parameter.
-using UpdateKernel = void (*)(const backend::UpdateStep& step, std::int64_t begin, std::int64_t end);
-struct UpdateTable {
-  UpdateKernel f32, f64;
+template <typename T>
+struct UpdateKernels {
+  // Elements [begin, end) of one parameter.
+  void (*run)(const backend::UpdateStep& step, std::int64_t begin, std::int64_t end);
 };
+using UpdateTable = KernelTable<UpdateKernels>;
 
 }  // namespace cpu
 }  // namespace rnncore
@@ -153,7 +154,7 @@ void UpdateRange(const UpdateStep& step, std::int64_t begin, std::int64_t end) {
 }  // namespace
 
 const UpdateTable& update_table() {
-  static const UpdateTable instance = {UpdateRange<float>, UpdateRange<double>};
+  static const UpdateTable instance = {{UpdateRange<float>}, {UpdateRange<double>}};
   return instance;
 }
 
@@ -168,18 +169,24 @@ HWY_AFTER_NAMESPACE();
 namespace rnncore {
 namespace cpu {
 namespace {
-const UpdateTable& table_for(std::int64_t target) RNNCORE_TABLE_FOR_TARGET(UpdateTable, update_table)
+
+template <typename T>
+const UpdateKernels<T>& kernels() {
+  return RNNCORE_TABLE(active_target(), update_table).of<T>();
+}
+
 }  // namespace
 }  // namespace cpu
 
 namespace backend {
 
 void update(Device, const UpdateStep& step) {
-  const cpu::UpdateTable& table = cpu::table_for(cpu::active_target());
-  const cpu::UpdateKernel run = step.dtype == DType::float32 ? table.f32 : table.f64;
-  cpu::run_team(cpu::threads_for(4.0 * static_cast<double>(step.n)), [&](const cpu::Member& member) {
-    const cpu::Range r = member.share(step.n, cpu::kGrain);
-    run(step, r.begin, r.end);
+  cpu::with_float(step.dtype, [&](auto zero) {
+    const auto run = cpu::kernels<decltype(zero)>().run;
+    cpu::run_team(cpu::threads_for(4.0 * static_cast<double>(step.n)), [&](const cpu::Member& member) {
+      const cpu::Range r = member.share(step.n, cpu::kGrain);
+      run(step, r.begin, r.end);
+    });
   });
 }
 
