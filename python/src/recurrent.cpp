@@ -1,5 +1,6 @@
 // RecurrentSpec, a recurrent stack over a sequence, and Stream. States cross the border as PyTorch has them: one
-// tensor (layers * directions, N, H), or one tensor (N, H_k) per layer and direction where the sizes differ.
+// tensor (layers * directions, N, H), or one tensor (N, H_k) per layer and direction where the sizes or cells differ
+// (None where a cell has no c).
 #include "bindings.h"
 
 namespace rnncore::python {
@@ -19,7 +20,8 @@ std::vector<Tensor> split_state(const RecurrentSpec& spec, const char* argument,
                                 std::int64_t batch) {
   if (value.is_none()) return {};
   if (!py::isinstance<Tensor>(value) && !py::isinstance<py::array>(value)) {
-    auto parts = value.cast<std::vector<Tensor>>();
+    std::vector<Tensor> parts;
+    for (const py::handle part : value) parts.push_back(part.is_none() ? Tensor() : part.cast<Tensor>());
     if (static_cast<std::int64_t>(parts.size()) != slots_of(spec))
       throw_argument("recurrent", argument, std::to_string(slots_of(spec)) + " tensors (layers * directions)",
                      std::to_string(parts.size()));
@@ -40,7 +42,14 @@ std::vector<Tensor> split_state(const RecurrentSpec& spec, const char* argument,
 
 py::object join_state(const RecurrentSpec& spec, const std::vector<Tensor>& parts) {
   if (parts.empty()) return py::none();
-  if (!has_one_size(spec)) return py::tuple(py::cast(parts));
+  bool all = true;
+  for (const Tensor& part : parts) all = all && part.defined();
+  if (!all || !has_one_size(spec)) {
+    py::tuple result(parts.size());
+    for (std::size_t i = 0; i < parts.size(); ++i)
+      result[i] = parts[i].defined() ? py::cast(parts[i]) : py::object(py::none());
+    return std::move(result);
+  }
   if (parts.size() == 1) return py::cast(parts[0].reshape({1, parts[0].size(0), parts[0].size(1)}));
   return py::cast(stack(parts, 0));
 }
@@ -196,8 +205,7 @@ void bind_recurrent(py::module_& m) {
       .def_readonly("bidirectional", &RecurrentSpec::bidirectional)
       .def_readonly("dropout", &RecurrentSpec::dropout)
       .def_property_readonly("output_size", &RecurrentSpec::output_size)
-      .def_property_readonly("has_cell_state",
-                             [](const RecurrentSpec& s) { return states_of(s.layers.front().cell) == 2; })
+      .def_property_readonly("has_cell_state", [](const RecurrentSpec& s) { return s.has_cell_state(); })
       .def_property_readonly("state_slots", &slots_of, "layers * directions")
       .def(
           "parameters", [](const RecurrentSpec& s) { return infos(parameters_of(s)); },

@@ -30,7 +30,7 @@ struct LayerSpec {
 
 struct RNNCORE_EXPORT RecurrentSpec {
   std::int64_t input_size = 0;
-  std::vector<LayerSpec> layers;  // bottom first; each layer has its own size (one cell kind for all layers for now)
+  std::vector<LayerSpec> layers;  // bottom first; each layer has its own cell and size
   bool bias = true;
   bool bidirectional = false;  // outputs of both directions are concatenated: 2*H features
   double dropout = 0.0;        // between layers, in training
@@ -38,6 +38,7 @@ struct RNNCORE_EXPORT RecurrentSpec {
   std::int64_t directions() const { return bidirectional ? 2 : 1; }
   std::int64_t layer_input_size(std::int64_t layer) const;
   std::int64_t output_size() const;
+  bool has_cell_state() const;  // any layer has c
 };
 RNNCORE_EXPORT void check(const RecurrentSpec& spec);  // ArgumentError on nonsense
 
@@ -49,8 +50,8 @@ struct ParameterInfo {
 // In PyTorch's order: per layer, per direction: weight_ih, weight_hh, then bias_ih, bias_hh when spec.bias.
 RNNCORE_EXPORT std::vector<ParameterInfo> parameters_of(const RecurrentSpec& spec);
 
-// State: per state kind (h, then c) one tensor per (layer, direction), layer-major, each (N, H_layer).
-// An empty vector means zeros.
+// State: per state kind (h, then c) one tensor per (layer, direction), layer-major, each (N, H_layer). c is undefined
+// where the layer's cell has none, and empty where no layer has one. Given: undefined or an empty vector means zeros.
 struct RecurrentState {
   std::vector<Tensor> h;
   std::vector<Tensor> c;

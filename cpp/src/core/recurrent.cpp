@@ -8,7 +8,7 @@ namespace {
 constexpr const char* kOp = "recurrent";
 
 void check_state(const RecurrentSpec& spec, const std::vector<Tensor>& state, const char* name, std::int64_t N,
-                 DType dtype) {
+                 DType dtype, bool is_cell) {
   if (state.empty()) return;
   const std::size_t wanted = spec.layers.size() * static_cast<std::size_t>(spec.directions());
   if (state.size() != wanted)
@@ -16,8 +16,11 @@ void check_state(const RecurrentSpec& spec, const std::vector<Tensor>& state, co
                    std::to_string(state.size()));
   for (std::size_t i = 0; i < wanted; ++i) {
     if (!state[i].defined()) continue;
-    const Shape shape = {N, spec.layers[i / static_cast<std::size_t>(spec.directions())].hidden_size};
+    const LayerSpec& layer = spec.layers[i / static_cast<std::size_t>(spec.directions())];
+    const Shape shape = {N, layer.hidden_size};
     const std::string argument = std::string(name) + "[" + std::to_string(i) + "]";
+    if (is_cell && states_of(layer.cell) < 2)
+      throw_argument(kOp, argument, std::string("none for ") + name_of(layer.cell), "a state", "it has no cell state");
     if (state[i].shape() != shape)
       throw_argument(kOp, argument, "shape (N, H) = " + to_string(shape), to_string(state[i].shape()));
     if (state[i].dtype() != dtype) throw_type(kOp, argument, name_of(dtype), name_of(state[i].dtype()));
@@ -78,11 +81,8 @@ void check_input(const RecurrentSpec& spec, const std::vector<Tensor>& parameter
                "the parameters' dtype; convert it");
   const Shape& steps = tokens ? input.ids.shape() : input.x.shape();
   if (steps[0] < 1) throw_argument(kOp, tokens ? "ids" : "x", "at least one time step", to_string(steps));
-  check_state(spec, input.state.h, "h_0", steps[1], read.dtype());
-  check_state(spec, input.state.c, "c_0", steps[1], read.dtype());
-  if (!input.state.c.empty() && states_of(spec.layers[0].cell) < 2)
-    throw_argument(kOp, "c_0", std::string("none for ") + name_of(spec.layers[0].cell), "a state",
-                   "only the LSTM has a cell state");
+  check_state(spec, input.state.h, "h_0", steps[1], read.dtype(), false);
+  check_state(spec, input.state.c, "c_0", steps[1], read.dtype(), true);
   check_masks(input, steps[0], steps[1]);
   if (input.training && spec.dropout > 0.0 && spec.layers.size() > 1 && input.generator == nullptr)
     throw_argument(kOp, "generator", "a Generator, since dropout acts in training", "none");
@@ -111,6 +111,8 @@ RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& 
   check_input(spec, parameters, input);
   RecurrentOutput out;
   LayerInput in = first_input(input);
+  const bool cells = spec.has_cell_state();
+  const StackParameters stack = split_parameters(spec, parameters);
   const std::int64_t layers = static_cast<std::int64_t>(spec.layers.size());
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     const CellKind cell = spec.layers[static_cast<std::size_t>(layer)].cell;
@@ -120,10 +122,10 @@ RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& 
       in.h0 = input.state.h.empty() ? Tensor() : input.state.h[i];
       in.c0 = input.state.c.empty() ? Tensor() : input.state.c[i];
       in.reverse = direction == 1;
-      LayerResult r = recurrent_layer(cell, layer_parameters(spec, parameters, layer, direction), in);
+      LayerResult r = recurrent_layer(cell, stack.layers[i], in);
       outputs.push_back(r.y);
       out.state.h.push_back(r.h);
-      if (r.c.defined()) out.state.c.push_back(r.c);
+      if (cells) out.state.c.push_back(r.c);
     }
     in.ids = Tensor();
     in.x = outputs.size() == 1 ? outputs[0] : cat(outputs, 2);

@@ -97,20 +97,6 @@ bool any_requires_grad(const std::vector<Tensor>& tensors) {
 
 }  // namespace
 
-LayerParameters layer_parameters(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, std::int64_t layer,
-                                 std::int64_t direction) {
-  const std::size_t each = spec.bias ? 4 : 2;
-  const std::size_t at = static_cast<std::size_t>(layer * spec.directions() + direction) * each;
-  LayerParameters p;
-  p.weight_ih = parameters[at];
-  p.weight_hh = parameters[at + 1];
-  if (spec.bias) {
-    p.bias_ih = parameters[at + 2];
-    p.bias_hh = parameters[at + 3];
-  }
-  return p;
-}
-
 void check_parameters(const char* operation, const RecurrentSpec& spec, const std::vector<Tensor>& parameters) {
   const std::vector<ParameterInfo> wanted = parameters_of(spec);
   if (parameters.size() != wanted.size())

@@ -11,9 +11,11 @@ namespace rnncore {
 struct LayerParameters {
   Tensor weight_ih, weight_hh, bias_ih, bias_hh;  // biases undefined when the spec has none
 };
-// The parameters of (layer, direction) out of the list that parameters_of(spec) describes.
-LayerParameters layer_parameters(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, std::int64_t layer,
-                                 std::int64_t direction);
+struct StackParameters {
+  std::vector<LayerParameters> layers;  // one per (layer, direction), layer-major
+};
+// The list that parameters_of(spec) describes, by use. The list was checked.
+StackParameters split_parameters(const RecurrentSpec& spec, const std::vector<Tensor>& parameters);
 // Count, shapes, one float dtype for all.
 void check_parameters(const char* operation, const RecurrentSpec& spec, const std::vector<Tensor>& parameters);
 

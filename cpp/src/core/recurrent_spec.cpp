@@ -1,7 +1,7 @@
 // What a stack of recurrent layers is made of: names, sizes, parameters.
 #include <array>
 
-#include "rnncore/recurrent.hpp"
+#include "core/recurrent_layer.h"
 
 namespace rnncore {
 namespace {
@@ -45,37 +45,67 @@ std::int64_t RecurrentSpec::output_size() const {
   return layers.empty() ? input_size : layers.back().hidden_size * directions();
 }
 
+bool RecurrentSpec::has_cell_state() const {
+  for (const LayerSpec& layer : layers)
+    if (states_of(layer.cell) == 2) return true;
+  return false;
+}
+
 void check(const RecurrentSpec& spec) {
   const auto positive = [](const char* argument, std::int64_t value) {
     if (value < 1) throw_argument("recurrent", argument, "at least 1", std::to_string(value));
   };
   positive("input_size", spec.input_size);
   positive("num_layers", static_cast<std::int64_t>(spec.layers.size()));
-  for (const LayerSpec& layer : spec.layers) {
-    positive("hidden_size", layer.hidden_size);
-    if (layer.cell != spec.layers.front().cell)
-      throw_argument("recurrent", "cell", "one kind for all layers",
-                     std::string(name_of(spec.layers.front().cell)) + " and " + name_of(layer.cell));
-  }
+  for (const LayerSpec& layer : spec.layers) positive("hidden_size", layer.hidden_size);
   if (!(spec.dropout >= 0.0 && spec.dropout < 1.0))
     throw_argument("recurrent", "dropout", "a probability in [0, 1)", std::to_string(spec.dropout));
 }
 
+namespace {
+
+// Calls visit(name, shape, tensor) for every parameter, in order: the one place that knows the order. `tensor` is where
+// the parameter stands in `stack`, which gets the shape of the spec.
+template <class Visit>
+void visit_parameters(const RecurrentSpec& spec, StackParameters& stack, const Visit& visit) {
+  stack.layers.resize(spec.layers.size() * static_cast<std::size_t>(spec.directions()));
+  for (std::size_t i = 0; i < stack.layers.size(); ++i) {
+    const std::int64_t k = static_cast<std::int64_t>(i) / spec.directions();
+    const bool reverse = static_cast<std::int64_t>(i) % spec.directions() == 1;
+    const LayerSpec& layer = spec.layers[static_cast<std::size_t>(k)];
+    const std::int64_t H = layer.hidden_size, GH = gates_of(layer.cell) * H;
+    LayerParameters& p = stack.layers[i];
+    const auto own = [&](const char* base, Shape shape, Tensor& tensor) {
+      visit([&] { return base + ("_l" + std::to_string(k)) + (reverse ? "_reverse" : ""); }, std::move(shape), H,
+            tensor);
+    };
+    own("weight_ih", {GH, spec.layer_input_size(k)}, p.weight_ih);
+    own("weight_hh", {GH, H}, p.weight_hh);
+    if (spec.bias) {
+      own("bias_ih", {GH}, p.bias_ih);
+      own("bias_hh", {GH}, p.bias_hh);
+    }
+  }
+}
+
+}  // namespace
+
 std::vector<ParameterInfo> parameters_of(const RecurrentSpec& spec) {
   check(spec);
   std::vector<ParameterInfo> parameters;
-  for (std::size_t k = 0; k < spec.layers.size(); ++k) {
-    const std::int64_t H = spec.layers[k].hidden_size, GH = gates_of(spec.layers[k].cell) * H;
-    for (std::int64_t direction = 0; direction < spec.directions(); ++direction) {
-      const std::string suffix = "_l" + std::to_string(k) + (direction ? "_reverse" : "");
-      parameters.push_back({"weight_ih" + suffix, {GH, spec.layer_input_size(static_cast<std::int64_t>(k))}, H});
-      parameters.push_back({"weight_hh" + suffix, {GH, H}, H});
-      if (!spec.bias) continue;
-      parameters.push_back({"bias_ih" + suffix, {GH}, H});
-      parameters.push_back({"bias_hh" + suffix, {GH}, H});
-    }
-  }
+  StackParameters stack;
+  visit_parameters(spec, stack, [&](const auto& name, Shape shape, std::int64_t hidden, Tensor&) {
+    parameters.push_back({name(), std::move(shape), hidden});
+  });
   return parameters;
+}
+
+StackParameters split_parameters(const RecurrentSpec& spec, const std::vector<Tensor>& parameters) {
+  StackParameters stack;
+  std::size_t next = 0;
+  visit_parameters(spec, stack,
+                   [&](const auto&, const Shape&, std::int64_t, Tensor& tensor) { tensor = parameters[next++]; });
+  return stack;
 }
 
 }  // namespace rnncore

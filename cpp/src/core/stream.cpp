@@ -17,9 +17,9 @@ struct Stream::Impl {
   DType dtype = DType::float32;
   std::vector<Layer> layers;
 
-  void add_layer(std::int64_t index, const std::vector<Tensor>& given) {
+  void add_layer(std::int64_t index, const LayerParameters& given) {
     Layer layer;
-    layer.parameters = layer_parameters(spec, given, index, 0);
+    layer.parameters = given;
     for (Tensor* t : {&layer.parameters.weight_ih, &layer.parameters.weight_hh, &layer.parameters.bias_ih,
                       &layer.parameters.bias_hh})
       if (t->defined()) *t = t->detach().clone();
@@ -95,7 +95,8 @@ Stream::Stream(const RecurrentSpec& spec, const std::vector<Tensor>& parameters,
   impl_->spec = spec;
   impl_->batch = batch;
   impl_->dtype = parameters[0].dtype();
-  for (std::size_t i = 0; i < spec.layers.size(); ++i) impl_->add_layer(static_cast<std::int64_t>(i), parameters);
+  const StackParameters stack = split_parameters(spec, parameters);
+  for (std::size_t i = 0; i < spec.layers.size(); ++i) impl_->add_layer(static_cast<std::int64_t>(i), stack.layers[i]);
 }
 
 Stream::~Stream() = default;
@@ -115,24 +116,29 @@ RecurrentState Stream::state() const {
   RecurrentState state;
   for (const Impl::Layer& layer : impl_->layers) {
     state.h.push_back(layer.h.clone());
-    if (layer.c.defined()) state.c.push_back(layer.c.clone());
+    if (impl_->spec.has_cell_state()) state.c.push_back(layer.c.defined() ? layer.c.clone() : Tensor());
   }
   return state;
 }
 
 void Stream::set_state(const RecurrentState& state) {
-  const auto check = [&](const std::vector<Tensor>& given, const char* name, bool wanted) {
+  const auto check = [&](const std::vector<Tensor>& given, const char* name, Tensor Impl::Layer::* own, bool wanted) {
     if (given.size() != (wanted ? impl_->layers.size() : 0))
       throw_argument("Stream::set_state", name, std::to_string(wanted ? impl_->layers.size() : 0) + " tensors",
                      std::to_string(given.size()));
-    for (std::size_t i = 0; i < given.size(); ++i)
-      if (given[i].shape() != impl_->layers[i].h.shape() || given[i].dtype() != impl_->dtype)
-        throw_argument("Stream::set_state", std::string(name) + "[" + std::to_string(i) + "]",
-                       to_string(impl_->layers[i].h.shape()) + " " + name_of(impl_->dtype),
-                       to_string(given[i].shape()) + " " + name_of(given[i].dtype()));
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      const Tensor& mine = impl_->layers[i].*own;
+      const auto shown = [](const Tensor& t) {
+        return t.defined() ? to_string(t.shape()) + " " + name_of(t.dtype()) : "none";
+      };
+      if (given[i].defined() != mine.defined() ||
+          (mine.defined() && (given[i].shape() != mine.shape() || given[i].dtype() != mine.dtype())))
+        throw_argument("Stream::set_state", std::string(name) + "[" + std::to_string(i) + "]", shown(mine),
+                       shown(given[i]));
+    }
   };
-  check(state.h, "h", true);
-  check(state.c, "c", impl_->layers[0].c.defined());
+  check(state.h, "h", &Impl::Layer::h, true);
+  check(state.c, "c", &Impl::Layer::c, impl_->spec.has_cell_state());
   for (std::size_t i = 0; i < impl_->layers.size(); ++i) {
     impl_->layers[i].h.copy_(state.h[i]);
     if (impl_->layers[i].c.defined()) impl_->layers[i].c.copy_(state.c[i]);

@@ -1,0 +1,41 @@
+// The wiring of stacks: every option against the properties of wiring.h. Values are checked against independent NumPy
+// references in tests/python/test_wiring.py.
+#include "wiring.h"
+
+namespace rnncore {
+namespace {
+
+using test::expect_sound_wiring;
+
+RecurrentSpec stack(std::int64_t I, std::vector<LayerSpec> layers) {
+  RecurrentSpec spec;
+  spec.input_size = I;
+  spec.layers = std::move(layers);
+  return spec;
+}
+
+TEST(Wiring, ACellAndASizePerLayer) {
+  expect_sound_wiring(stack(3, {{CellKind::gru, 5}, {CellKind::lstm, 4}, {CellKind::rnn_tanh, 6}}));
+}
+
+TEST(Wiring, ACellAndASizePerLayerInBothDirections) {
+  RecurrentSpec spec = stack(2, {{CellKind::rnn_tanh, 3}, {CellKind::lstm, 2}});
+  spec.bidirectional = true;
+  expect_sound_wiring(spec);
+}
+
+TEST(Wiring, TheStateHasCOnlyWhereACellHasIt) {
+  const RecurrentSpec spec = stack(2, {{CellKind::gru, 3}, {CellKind::lstm, 2}});
+  RecurrentInput input;
+  input.x = test::numbers({2, 1, 2}, 1);
+  RecurrentState state = recurrent(spec, test::make_parameters(spec), input).state;
+  ASSERT_EQ(state.c.size(), 2u);
+  EXPECT_FALSE(state.c[0].defined());
+  EXPECT_EQ(state.c[1].shape(), (Shape{1, 2}));
+  input.state = state;
+  input.state.c[0] = test::numbers({1, 3}, 2);
+  EXPECT_THROW(recurrent(spec, test::make_parameters(spec), input), ArgumentError);
+}
+
+}  // namespace
+}  // namespace rnncore
