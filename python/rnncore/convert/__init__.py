@@ -1,0 +1,38 @@
+"""Models of other frameworks: PyTorch, ONNX, Keras 3 and the JSON files of real-time audio engines.
+
+>>> import rnncore
+>>> from rnncore import convert
+>>> state = {"weight_ih_l0": [[0.5]], "weight_hh_l0": [[-1.0]]}
+>>> convert.from_torch({name: rnncore.tensor(value) for name, value in state.items()})
+RNN(1, 1, num_layers=1, cell='rnn-tanh', bias=False)
+
+Nothing is imported before it is used; `onnx` and `h5py` are optional extras, torch is never needed for safetensors.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rnncore.convert._errors import ConversionError as ConversionError
+    from rnncore.convert._verify import verify as verify
+    from rnncore.convert.chain import Chain as Chain
+    from rnncore.convert.pytorch import from_torch as from_torch
+    from rnncore.convert.to_pytorch import to_torch as to_torch
+
+_HOME = {
+    "Chain": "chain",
+    "ConversionError": "_errors",
+    "from_torch": "pytorch",
+    "to_torch": "to_pytorch",
+    "verify": "_verify",
+}
+
+__all__ = ["Chain", "ConversionError", "from_torch", "to_torch", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"rnncore.convert.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'rnncore.convert' has no attribute {name!r}")

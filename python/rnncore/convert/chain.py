@@ -1,0 +1,71 @@
+"""Chain: layers one after the other, recurrent ones among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rnncore import nn
+
+RECURRENT = (nn.RNN, nn.LSTM, nn.GRU)
+
+
+class Chain(nn.Module):
+    """Layers called one after the other by name. Unlike `nn.Sequential` it takes the output of recurrent layers.
+
+    Args:
+        layers: Modules by name, first to last. A name may hold dots: "encoder.rnn".
+
+    Call with the first layer's input and optionally `state`, a dict by layer name as `forward_with_state` returns it;
+    returns the last layer's output.
+
+    >>> import rnncore
+    >>> chain = Chain({"rnn": nn.GRU(3, 5), "head": nn.Linear(5, 2)})
+    >>> chain(rnncore.zeros(7, 1, 3)).shape
+    (7, 1, 2)
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+    def layers(self) -> dict[str, nn.Module]:
+        """The modules by name, first to last."""
+        return dict(self.named_children())
+
+    def forward(self, input: Any, state: Mapping[str, Any] | None = None) -> Any:
+        """The output alone."""
+        return self.forward_with_state(input, state)[0]
+
+    def forward_with_state(self, input: Any, state: Mapping[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """The output, and the state of each recurrent layer after the last step."""
+        before = dict(state or {})
+        after: dict[str, Any] = {}
+        for name, layer in self.named_children():
+            if isinstance(layer, RECURRENT):
+                input, after[name] = layer(input, before.pop(name, None))
+            else:
+                input = layer(input)
+        if before:
+            raise ValueError(f"[chain] state: expected names among {list(after)}, got {list(before)}")
+        return input, after
+
+
+def leaves_of(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
+    """The layers of chains, sequentials and language models by dotted name, in the order in which they are called.
+
+    A single layer stands under `prefix`.
+    """
+    from rnncore.models import LanguageModel
+
+    if isinstance(module, LanguageModel):
+        children = {"embedding": module.embedding, "rnn": module.rnn, "head": module.head}
+    elif isinstance(module, Chain | nn.Sequential):
+        children = dict(module.named_children())
+    else:
+        return {prefix: module}
+    leaves: dict[str, nn.Module] = {}
+    for name, child in children.items():
+        leaves.update(leaves_of(child, f"{prefix}.{name}" if prefix else name))
+    return leaves
