@@ -10,6 +10,7 @@ namespace rnncore {
 
 struct LayerParameters {
   Tensor weight_ih, weight_hh, bias_ih, bias_hh;  // biases undefined when the spec has none
+  std::vector<Tensor> weight_delay;               // (G*H, H), one per delay
 };
 struct StackParameters {
   std::vector<LayerParameters> layers;  // one per (layer, direction), layer-major
@@ -23,17 +24,24 @@ void check_parameters(const char* operation, const RecurrentSpec& spec, const st
 backend::RecurrentWeights forward_weights(CellKind cell, const LayerParameters& p);
 void add_backward_weights(CellKind cell, const LayerParameters& p, bool want_dx, backend::RecurrentWeights& weights);
 
+// The states of one layer and direction. past (d_max - 1, N, H): h of two steps ago, three steps ago, ...
+struct LayerState {
+  Tensor h, c, past;
+};
 struct LayerResult {
-  Tensor y, h, c;
+  Tensor y;
+  LayerState state;
 };
 // What a layer reads: x (T, N, I), or ids (T, N) with x as the embedding matrix (V, I).
 struct LayerInput {
   Tensor x, ids;
-  Tensor h0, c0;               // (N, H) or undefined
+  LayerState start;            // each or undefined: zeros
+  bool own_reset = false;      // resets lead to `reset` and a past of zeros, else to `start`
+  LayerState reset;            // h and c (N, H), or undefined: zeros
   Tensor lengths, reset_mask;  // or undefined
   bool reverse = false;
 };
 // Arguments are checked by the caller.
-LayerResult recurrent_layer(CellKind cell, const LayerParameters& p, const LayerInput& input);
+LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& p, const LayerInput& input);
 
 }  // namespace rnncore
