@@ -87,11 +87,22 @@ py::tuple run(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, 
   return py::make_tuple(output.y, join_state(spec, output.state.h), join_state(spec, output.state.c));
 }
 
+// options: None, or a dict as the "options" of a layer in a model file, for every layer.
+CellOptions to_options(const py::object& options) {
+  if (options.is_none()) return {};
+  return cell_options_from_json(py::module_::import("json").attr("dumps")(options).cast<std::string>());
+}
+py::object from_options(const CellOptions& options) {
+  if (is_plain(options)) return py::none();
+  return py::module_::import("json").attr("loads")(to_json(options));
+}
+
 RecurrentSpec make_spec(const std::string& cell, std::int64_t input_size, const std::vector<std::int64_t>& hidden_sizes,
-                        bool bias, bool bidirectional, double dropout) {
+                        bool bias, bool bidirectional, double dropout, const py::object& options) {
   RecurrentSpec spec;
   spec.input_size = input_size;
-  for (const std::int64_t hidden : hidden_sizes) spec.layers.push_back({cell_from_name(cell), hidden});
+  for (const std::int64_t hidden : hidden_sizes)
+    spec.layers.push_back({cell_from_name(cell), hidden, to_options(options)});
   spec.bias = bias;
   spec.bidirectional = bidirectional;
   spec.dropout = dropout;
@@ -112,16 +123,8 @@ py::list infos(const std::vector<ParameterInfo>& parameters) {
 }
 
 // The letters of a cell's gate blocks, in the order of the rows of weight_ih.
-const char* gate_letters(const std::string& cell) {
-  switch (cell_from_name(cell)) {
-    case CellKind::lstm:
-      return "ifgo";
-    case CellKind::gru:
-    case CellKind::gru_reset_before:
-      return "rzn";
-    default:
-      return "h";
-  }
+std::string gate_letters(const std::string& cell, const py::object& options) {
+  return rnncore::gate_letters(LayerSpec{cell_from_name(cell), 1, to_options(options)});
 }
 
 template <typename Element>
@@ -197,8 +200,12 @@ void bind_stream(py::module_& m) {
 void bind_recurrent(py::module_& m) {
   py::class_<RecurrentSpec>(m, "RecurrentSpec", "What a recurrent stack is: cell, sizes per layer, directions.")
       .def(py::init(&make_spec), py::arg("cell"), py::arg("input_size"), py::arg("hidden_sizes"), py::kw_only(),
-           py::arg("bias") = true, py::arg("bidirectional") = false, py::arg("dropout") = 0.0)
+           py::arg("bias") = true, py::arg("bidirectional") = false, py::arg("dropout") = 0.0,
+           py::arg("options") = py::none())
       .def_property_readonly("cell", [](const RecurrentSpec& s) { return name_of(s.layers.front().cell); })
+      .def_property_readonly(
+          "options", [](const RecurrentSpec& s) { return from_options(s.layers.front().options); },
+          "What differs from the plain cell, as the dict that the constructor takes; None for a plain cell.")
       .def_readonly("input_size", &RecurrentSpec::input_size)
       .def_property_readonly("hidden_sizes", &hidden_sizes)
       .def_readonly("bias", &RecurrentSpec::bias)
@@ -213,19 +220,20 @@ void bind_recurrent(py::module_& m) {
       .def(py::pickle(
           [](const RecurrentSpec& s) {
             return py::make_tuple(name_of(s.layers.front().cell), s.input_size, hidden_sizes(s), s.bias,
-                                  s.bidirectional, s.dropout);
+                                  s.bidirectional, s.dropout, from_options(s.layers.front().options));
           },
           [](const py::tuple& s) {
             return make_spec(s[0].cast<std::string>(), s[1].cast<std::int64_t>(),
                              s[2].cast<std::vector<std::int64_t>>(), s[3].cast<bool>(), s[4].cast<bool>(),
-                             s[5].cast<double>());
+                             s[5].cast<double>(), s[6]);
           }));
   m.def("recurrent", &run, py::arg("spec"), py::arg("parameters"), py::arg("input"), py::arg("h_0") = py::none(),
         py::arg("c_0") = py::none(), py::arg("lengths") = py::none(), py::arg("reset_mask") = py::none(),
         py::arg("training") = false, py::arg("generator") = py::none(), py::arg("embedding") = py::none(),
         "(output (T, N, D*H), h_n, c_n or None) of a stack over a sequence (T, N, I); with embedding (V, I), over\n"
         "ids (T, N).");
-  m.def("gate_letters", &gate_letters, py::arg("cell"), "A cell's gate blocks in row order, e.g. 'ifgo'.");
+  m.def("gate_letters", &gate_letters, py::arg("cell"), py::arg("options") = py::none(),
+        "A cell's gate blocks in row order, e.g. 'ifgo'.");
   bind_stream(m);
 }
 

@@ -13,17 +13,46 @@ namespace {
 using test::expect_gradients;
 using test::numbers;
 
-const std::vector<CellKind> kCells = {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::rnn_sigmoid,
-                                      CellKind::lstm,     CellKind::gru,      CellKind::gru_reset_before};
+// A cell with its options.
+struct Kind {
+  const char* name;
+  CellKind cell;
+  CellOptions options;
+};
 
-RecurrentSpec make_spec(CellKind cell, std::int64_t I, std::vector<std::int64_t> sizes, bool bias = true,
+CellOptions options(const char* json) { return cell_options_from_json(json); }
+
+const std::vector<Kind> kCells = {
+    {"rnn_tanh", CellKind::rnn_tanh, {}},
+    {"rnn_relu", CellKind::rnn_relu, {}},
+    {"rnn_sigmoid", CellKind::rnn_sigmoid, {}},
+    {"lstm", CellKind::lstm, {}},
+    {"gru", CellKind::gru, {}},
+    {"gru_reset_before", CellKind::gru_reset_before, {}},
+    {"rnn_softsign_clip", CellKind::rnn,
+     options(R"({"activations": {"candidate": {"kind": "softsign"}}, "clip": 0.9})")},
+    {"lstm_peephole", CellKind::lstm, options(R"({"peephole": true})")},
+    {"lstm_coupled", CellKind::lstm, options(R"({"coupled": true, "peephole": true})")},
+    {"lstm_no_forget", CellKind::lstm, options(R"({"forget_gate": false})")},
+    {"lstm_activations", CellKind::lstm, options(R"({"clip": 1.1, "peephole": true, "activations":
+        {"gate": {"kind": "hard-sigmoid", "alpha": 0.3}, "candidate": {"kind": "elu"}, "hidden": {"kind": "affine", "alpha": 0.7}}})")},
+    {"gru_activations", CellKind::gru, options(R"({"clip": 1.3, "activations":
+        {"gate": {"kind": "softsign"}, "candidate": {"kind": "leaky-relu", "alpha": 0.2}}})")},
+    {"gru_reset_before_activations", CellKind::gru_reset_before, options(R"({"activations":
+        {"gate": {"kind": "hard-sigmoid"}, "candidate": {"kind": "scaled-tanh", "alpha": 1.2, "beta": 0.8}}})")},
+};
+
+RecurrentSpec make_spec(const Kind& kind, std::int64_t I, std::vector<std::int64_t> sizes, bool bias = true,
                         bool bidirectional = false) {
   RecurrentSpec spec;
   spec.input_size = I;
-  for (const std::int64_t H : sizes) spec.layers.push_back({cell, H});
+  for (const std::int64_t H : sizes) spec.layers.push_back({kind.cell, H, kind.options});
   spec.bias = bias;
   spec.bidirectional = bidirectional;
   return spec;
+}
+RecurrentSpec make_spec(CellKind cell, std::int64_t I, std::vector<std::int64_t> sizes) {
+  return make_spec(Kind{"", cell, {}}, I, std::move(sizes));
 }
 
 std::vector<Tensor> make_parameters(const RecurrentSpec& spec, DType dtype = DType::float64) {
@@ -57,11 +86,11 @@ struct GradientCase {
 };
 
 // y, h_n and c_n joined in one vector, as a function of x, the initial state and every parameter.
-void check_gradients(CellKind cell, const GradientCase& c) {
-  const RecurrentSpec spec = make_spec(cell, c.I, c.sizes, c.bias, c.bidirectional);
+void check_gradients(const Kind& kind, const GradientCase& c) {
+  const RecurrentSpec spec = make_spec(kind, c.I, c.sizes, c.bias, c.bidirectional);
   std::vector<Tensor> values = {numbers({c.T, c.N, c.I}, 1)};
   const std::size_t states = c.state ? c.sizes.size() * static_cast<std::size_t>(spec.directions()) : 0;
-  const std::size_t cells = states_of(cell) == 2 ? states : 0;
+  const std::size_t cells = states_of(kind.cell) == 2 ? states : 0;
   for (std::size_t i = 0; i < states + cells; ++i)
     values.push_back(numbers(
         {c.N, c.sizes[i % std::max<std::size_t>(1, states) / static_cast<std::size_t>(spec.directions())]}, 50 + i));
@@ -94,13 +123,8 @@ void check_gradients(CellKind cell, const GradientCase& c) {
       values, 2e-6);
 }
 
-class RecurrentGradient : public testing::TestWithParam<CellKind> {};
-std::string cell_label(const testing::TestParamInfo<CellKind>& info) {
-  std::string name = name_of(info.param);
-  for (char& c : name)
-    if (c == '-') c = '_';
-  return name;
-}
+class RecurrentGradient : public testing::TestWithParam<Kind> {};
+std::string cell_label(const testing::TestParamInfo<Kind>& info) { return info.param.name; }
 INSTANTIATE_TEST_SUITE_P(Cells, RecurrentGradient, testing::ValuesIn(kCells), cell_label);
 
 TEST_P(RecurrentGradient, Plain) {
@@ -130,7 +154,7 @@ TEST_P(RecurrentGradient, WiderThanAPanel) {
 
 // Bitwise equalities, in float32 and at sizes with ragged panels ------------------------------------------------
 
-class RecurrentBits : public testing::TestWithParam<CellKind> {
+class RecurrentBits : public testing::TestWithParam<Kind> {
  protected:
   void SetUp() override { threads_ = get_num_threads(); }
   void TearDown() override { set_num_threads(threads_); }

@@ -3,8 +3,8 @@
 //
 // Parameters, in PyTorch's names, order and layout, per layer k and direction (suffix "_reverse"):
 //   weight_ih_l{k} (G*H, I_k)   weight_hh_l{k} (G*H, H)   bias_ih_l{k} (G*H)   bias_hh_l{k} (G*H)
-//   weight_delay_l{k}_d{d} (G*H, H) for each delay d
-// Gate order: LSTM i f g o, GRU r z n. Equations: src/cells/.
+//   weight_peephole_l{k} (P, H) where the LSTM has peepholes: P = 3, in the order i f o; without a forget gate i o
+// Gate order: LSTM i f g o (without a forget gate i g o), GRU r z n. Equations: src/cells/.
 #pragma once
 
 #include <cstdint>
@@ -12,28 +12,15 @@
 #include <string>
 #include <vector>
 
+#include "rnncore/cell.hpp"
 #include "rnncore/random.hpp"
 #include "rnncore/tensor.hpp"
 
 namespace rnncore {
 
-enum class CellKind : std::uint8_t { rnn_tanh, rnn_relu, rnn_sigmoid, lstm, gru, gru_reset_before };
-
-RNNCORE_EXPORT const char* name_of(CellKind cell);  // "rnn-tanh", "lstm", "gru-reset-before", ...
-RNNCORE_EXPORT CellKind cell_from_name(const std::string& name);
-RNNCORE_EXPORT std::int64_t gates_of(CellKind cell);   // G: 1, 4 or 3
-RNNCORE_EXPORT std::int64_t states_of(CellKind cell);  // 1 (h) or 2 (h, c)
-
-struct LayerSpec {
-  CellKind cell = CellKind::lstm;
-  std::int64_t hidden_size = 0;
-  std::vector<std::int64_t> delays =
-      {};  // ascending, each at least 2: h_{t-d} enters beside x_t, with weights of its own
-};
-
 struct RNNCORE_EXPORT RecurrentSpec {
   std::int64_t input_size = 0;
-  std::vector<LayerSpec> layers;  // bottom first; each layer has its own cell and size
+  std::vector<LayerSpec> layers;  // bottom first; each has its own size, cell and options
   bool bias = true;
   bool bidirectional = false;  // outputs of both directions are concatenated: 2*H features
   double dropout = 0.0;        // between layers, in training
@@ -42,7 +29,6 @@ struct RNNCORE_EXPORT RecurrentSpec {
   std::int64_t layer_input_size(std::int64_t layer) const;
   std::int64_t output_size() const;
   bool has_cell_state() const;  // any layer has c
-  bool has_delays() const;      // any layer has past
 };
 RNNCORE_EXPORT void check(const RecurrentSpec& spec);  // ArgumentError on nonsense
 
@@ -56,11 +42,9 @@ RNNCORE_EXPORT std::vector<ParameterInfo> parameters_of(const RecurrentSpec& spe
 
 // State: per state kind (h, then c) one tensor per (layer, direction), layer-major, each (N, H_layer). c is undefined
 // where the layer's cell has none, and empty where no layer has one. Given: undefined or an empty vector means zeros.
-// past: where a layer has delays, (d_max - 1, N, H_layer): h of two steps ago, of three steps ago, ...
 struct RecurrentState {
   std::vector<Tensor> h;
   std::vector<Tensor> c;
-  std::vector<Tensor> past;
 };
 
 struct RecurrentInput {

@@ -1,6 +1,7 @@
 // Everything a program needs: #include <rnncore/rnncore.hpp>
 #pragma once
 
+#include "rnncore/cell.hpp"
 #include "rnncore/context.hpp"
 #include "rnncore/error.hpp"
 #include "rnncore/linalg.hpp"

@@ -9,13 +9,24 @@
 // A cell file is included inside a namespace that provides the value type V with + - *, and tanh, sigmoid, relu and
 // positive_part_mask (see backend/cpu/simd_value.h; tests include it over double and over dual numbers).
 // Contract of every cell:
-//   kSlots            values kept per unit and step: pre-activations on the way in, what backward needs on the way out
-//   kInputFirst/Count slots that the input product fills; kRecurrentFirst/Count slots that the recurrent product adds
-//   to kGate[slot]       the gate (row block) of weight_ih / weight_hh that a slot belongs to kCell             whether
-//   there is a second state c kStages           recurrent products per step forward(s, h_prev, c_prev, h, c) s:
-//   pre-activations in, saved values out backward(s, h_prev, c_prev, c, dh, dc, dh_direct)       s: saved values in,
-//   gradients of the pre-activations out;
-//       dc: dL/dc_t from later steps in, dL/dc_{t-1} out; dh_direct: the part of dL/dh_{t-1} that bypasses W_hh
+//
+//   kSlots                values kept per unit and step: pre-activations on the way in, what backward needs on the way
+//   out kInputFirst/Count     slots that the input product fills kRecurrentFirst/Count slots that the recurrent product
+//   adds to kGate[slot]           the gate (row block) of weight_ih and weight_hh that a slot belongs to kCell whether
+//   there is a second state c kStages               recurrent products per step (two: gru_reset_before.h) kOptions
+//   whether the functions take options and unit weights (below)
+//
+//   forward(s, h_prev, c_prev, h, c)
+//     s: pre-activations in, saved values out
+//   backward(s, h_prev, c_prev, c, dh, dc, dh_direct)
+//     s: saved values in, gradients of the pre-activations out
+//     dc: dL/dc_t from later steps in, dL/dc_{t-1} out
+//     dh_direct: the part of dL/dh_{t-1} that bypasses W_hh
+//
+// A cell with kOptions takes two arguments more in front, forward(options, w, ...) and backward(options, w, ..., dw):
+//   options               the same for all units: Options<V> in activation.h
+//   kUnitWeights, w       weights of one unit each (peepholes); dw: += their gradients
+// A plain cell stays apart from the one with options: its kernel is the leaner for it.
 struct TanhFunction {
   template <class V>
   static V value(const V& a) {
@@ -55,6 +66,7 @@ struct Elman {
   static constexpr int kGate[kSlots] = {0};
   static constexpr bool kCell = false;
   static constexpr int kStages = 1;
+  static constexpr bool kOptions = false;
 
   template <class V>
   static void forward(V* s, const V&, const V&, V& h, V&) {

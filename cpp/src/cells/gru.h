@@ -16,6 +16,7 @@ struct Gru {
   static constexpr int kGate[kSlots] = {2, 0, 1, 2};
   static constexpr bool kCell = false;
   static constexpr int kStages = 1;
+  static constexpr bool kOptions = false;
 
   template <class V>
   static void forward(V* s, const V& h_prev, const V&, V& h, V&) {

@@ -16,6 +16,7 @@ struct GruResetBefore {
   static constexpr int kGate[kSlots] = {0, 1, 2};
   static constexpr bool kCell = false;
   static constexpr int kStages = 2;
+  static constexpr bool kOptions = false;
   static constexpr int kSecondFirst = 2, kSecondCount = 1;  // slots of the second stage's product
 
   // First stage: p is what the second product multiplies.

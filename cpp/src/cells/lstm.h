@@ -17,6 +17,7 @@ struct Lstm {
   static constexpr int kGate[kSlots] = {0, 1, 2, 3};
   static constexpr bool kCell = true;
   static constexpr int kStages = 1;
+  static constexpr bool kOptions = false;
 
   template <class V>
   static void forward(V* s, const V&, const V& c_prev, V& h, V& c) {

@@ -2,6 +2,8 @@
 // Internal to core/; shared by the stack (recurrent.cpp) and the stream (stream.cpp).
 #pragma once
 
+#include <array>
+
 #include "backend/recurrent.h"
 #include "core/tensor_impl.h"
 #include "rnncore/recurrent.hpp"
@@ -10,7 +12,10 @@ namespace rnncore {
 
 struct LayerParameters {
   Tensor weight_ih, weight_hh, bias_ih, bias_hh;  // biases undefined when the spec has none
-  std::vector<Tensor> weight_delay;               // (G*H, H), one per delay
+  Tensor unit;                                    // weights of one unit each (peepholes), undefined without
+  // Every tensor, in the order of the node's inputs.
+  static constexpr std::size_t kCount = 5;
+  std::array<Tensor*, kCount> all() { return {&weight_ih, &weight_hh, &bias_ih, &bias_hh, &unit}; }
 };
 struct StackParameters {
   std::vector<LayerParameters> layers;  // one per (layer, direction), layer-major
@@ -21,23 +26,17 @@ StackParameters split_parameters(const RecurrentSpec& spec, const std::vector<Te
 void check_parameters(const char* operation, const RecurrentSpec& spec, const std::vector<Tensor>& parameters);
 
 // The cached packed copies of the weights that forward (or backward) needs.
-backend::RecurrentWeights forward_weights(CellKind cell, const LayerParameters& p);
-void add_backward_weights(CellKind cell, const LayerParameters& p, bool want_dx, backend::RecurrentWeights& weights);
+backend::RecurrentWeights forward_weights(const LayerSpec& layer, const LayerParameters& p);
+void add_backward_weights(const LayerSpec& layer, const LayerParameters& p, bool want_dx,
+                          backend::RecurrentWeights& weights);
 
-// The states of one layer and direction. past (d_max - 1, N, H): h of two steps ago, three steps ago, ...
-struct LayerState {
-  Tensor h, c, past;
-};
 struct LayerResult {
-  Tensor y;
-  LayerState state;
+  Tensor y, h, c;
 };
 // What a layer reads: x (T, N, I), or ids (T, N) with x as the embedding matrix (V, I).
 struct LayerInput {
   Tensor x, ids;
-  LayerState start;            // each or undefined: zeros
-  bool own_reset = false;      // resets lead to `reset` and a past of zeros, else to `start`
-  LayerState reset;            // h and c (N, H), or undefined: zeros
+  Tensor h0, c0;               // (N, H) or undefined
   Tensor lengths, reset_mask;  // or undefined
   bool reverse = false;
 };

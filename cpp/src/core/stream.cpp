@@ -11,7 +11,6 @@ struct Stream::Impl {
     LayerParameters parameters;  // own copies: biases are read at each step
     std::vector<Tensor> buffers;
     Tensor h, c, h_next, c_next, y;
-    Tensor past;  // a ring: call.past_first says where it begins
   };
   RecurrentSpec spec;
   std::int64_t batch = 0;
@@ -21,21 +20,19 @@ struct Stream::Impl {
   void add_layer(std::int64_t index, const LayerParameters& given) {
     Layer layer;
     layer.parameters = given;
-    for (Tensor* t : {&layer.parameters.weight_ih, &layer.parameters.weight_hh, &layer.parameters.bias_ih,
-                      &layer.parameters.bias_hh})
+    for (Tensor* t : layer.parameters.all())
       if (t->defined()) *t = t->detach().clone();
-    for (Tensor& t : layer.parameters.weight_delay) t = t.detach().clone();
-    const CellKind cell = spec.layers[static_cast<std::size_t>(index)].cell;
+    const LayerSpec& kind = spec.layers[static_cast<std::size_t>(index)];
     backend::RecurrentGeometry& g = layer.call.geometry;
-    g.cell = cell;
+    g.cell = kind.cell;
+    g.options = kind.options;
     g.dtype = dtype;
     g.T = 1;
     g.N = batch;
     g.I = spec.layer_input_size(index);
-    g.H = spec.layers[static_cast<std::size_t>(index)].hidden_size;
-    g.delays = spec.layers[static_cast<std::size_t>(index)].delays;
+    g.H = kind.hidden_size;
     layer.call.threads = 1;
-    layer.call.weights = forward_weights(cell, layer.parameters);
+    layer.call.weights = forward_weights(kind, layer.parameters);
     const backend::RecurrentSizes s = backend::recurrent_sizes(Device::cpu, g);
     const auto make = [&](std::int64_t size) -> void* {
       if (size == 0) return nullptr;
@@ -47,36 +44,20 @@ struct Stream::Impl {
     layer.call.buffers.states = make(s.states);
     layer.call.buffers.p = make(s.p);
     layer.call.buffers.bias = make(s.bias);
-    layer.call.buffers.delayed = make(s.delayed);
-    if (s.ages > 0) {
-      layer.buffers.push_back(Tensor::empty({s.ages}, DType::int64));
-      layer.call.buffers.ages = layer.buffers.back().mutable_data<std::int64_t>();
-      layer.past = Tensor::zeros({g.past_steps(), batch, g.H}, dtype);
-      layer.call.past = layer.past.raw();
-    }
+    layer.call.buffers.unit = make(s.unit);
     layer.h = Tensor::zeros({batch, g.H}, dtype);
     layer.h_next = Tensor::zeros({batch, g.H}, dtype);
     layer.y = Tensor::zeros({batch, g.H}, dtype);
     layer.call.h0 = layer.h.raw();
     layer.call.h_n = layer.h_next.mutable_raw();
     layer.call.y = layer.y.mutable_raw();
-    if (states_of(cell) == 2) {
+    if (states_of(kind.cell) == 2) {
       layer.c = Tensor::zeros({batch, g.H}, dtype);
       layer.c_next = Tensor::zeros({batch, g.H}, dtype);
       layer.call.c0 = layer.c.raw();
       layer.call.c_n = layer.c_next.mutable_raw();
     }
     layers.push_back(std::move(layer));
-  }
-
-  // The ring in order.
-  Tensor copy_past(const Layer& layer) const {
-    Tensor out = Tensor::empty(layer.past.shape(), dtype);
-    const std::int64_t bytes = batch * layer.call.geometry.H * size_of(dtype);
-    char* const to = static_cast<char*>(out.mutable_raw());
-    for (std::int64_t i = 0; i < layer.call.geometry.past_steps(); ++i)
-      std::memcpy(to + i * bytes, past_slot(layer.call, i), static_cast<std::size_t>(bytes));
-    return out;
   }
 
   void step(const void* in, void* out) noexcept {
@@ -88,22 +69,11 @@ struct Stream::Impl {
       call.bias_ready = true;
       // The state just made becomes the state entering the next step.
       const std::size_t bytes = static_cast<std::size_t>(batch * call.geometry.H * size_of(dtype));
-      if (call.past) {  // h_{t-1} takes the place of the oldest
-        const std::int64_t steps = call.geometry.past_steps();
-        call.past_first = (call.past_first + steps - 1) % steps;
-        std::memcpy(past_slot(call, 0), call.h0, bytes);
-      }
       std::memcpy(const_cast<void*>(call.h0), call.h_n, bytes);
       if (call.c_n) std::memcpy(const_cast<void*>(call.c0), call.c_n, bytes);
       x = call.y;
     }
     std::memcpy(out, x, static_cast<std::size_t>(batch * spec.layers.back().hidden_size * size_of(dtype)));
-  }
-
-  // Number `i` of the ring, the latest first.
-  void* past_slot(const backend::RecurrentForward& call, std::int64_t i) const noexcept {
-    const std::int64_t slot = (call.past_first + i) % call.geometry.past_steps();
-    return static_cast<char*>(const_cast<void*>(call.past)) + slot * batch * call.geometry.H * size_of(dtype);
   }
 
   void clear(std::int64_t first, std::int64_t count) noexcept {
@@ -113,9 +83,6 @@ struct Stream::Impl {
         if (state)
           std::memset(static_cast<char*>(const_cast<void*>(state)) + first * row, 0,
                       static_cast<std::size_t>(count * row));
-      for (std::int64_t i = 0; i < layer.call.geometry.past_steps(); ++i)
-        std::memset(static_cast<char*>(past_slot(layer.call, i)) + first * row, 0,
-                    static_cast<std::size_t>(count * row));
     }
   }
 };
@@ -151,7 +118,6 @@ RecurrentState Stream::state() const {
   for (const Impl::Layer& layer : impl_->layers) {
     state.h.push_back(layer.h.clone());
     if (impl_->spec.has_cell_state()) state.c.push_back(layer.c.defined() ? layer.c.clone() : Tensor());
-    if (impl_->spec.has_delays()) state.past.push_back(layer.past.defined() ? impl_->copy_past(layer) : Tensor());
   }
   return state;
 }
@@ -174,13 +140,9 @@ void Stream::set_state(const RecurrentState& state) {
   };
   check(state.h, "h", &Impl::Layer::h, true);
   check(state.c, "c", &Impl::Layer::c, impl_->spec.has_cell_state());
-  check(state.past, "past", &Impl::Layer::past, impl_->spec.has_delays());
   for (std::size_t i = 0; i < impl_->layers.size(); ++i) {
     impl_->layers[i].h.copy_(state.h[i]);
     if (impl_->layers[i].c.defined()) impl_->layers[i].c.copy_(state.c[i]);
-    if (!impl_->layers[i].past.defined()) continue;
-    impl_->layers[i].past.copy_(state.past[i]);
-    impl_->layers[i].call.past_first = 0;
   }
 }
 

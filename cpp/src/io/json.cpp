@@ -73,6 +73,8 @@ ObjectReader::ObjectReader(const Json& value, std::string where) : value_(value)
 
 std::string ObjectReader::path_to(const char* key) const { return where_.empty() ? key : where_ + "." + key; }
 
+bool ObjectReader::has(const char* key) const { return value_.contains(key); }
+
 const Json& ObjectReader::field(const char* key) {
   const auto found = value_.find(key);
   if (found == value_.end()) throw JsonError(path_to(key) + ": missing");

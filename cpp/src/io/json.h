@@ -31,6 +31,7 @@ std::string describe(const Json& value);
 class ObjectReader {
  public:
   ObjectReader(const Json& value, std::string where);
+  bool has(const char* key) const;  // for fields that may be left out
   const Json& field(const char* key);
   std::string string(const char* key);
   bool boolean(const char* key);

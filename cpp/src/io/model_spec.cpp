@@ -2,8 +2,10 @@
 //   {"version": 1, "model": {"kind": "language_model", "vocab_size": 65, "embedding_size": 128, "tie_weights": false,
 //    "dropout": 0.0, "recurrent": {"input_size": 128, "layers": [{"cell": "lstm", "hidden_size": 128}], "bias": true,
 //    "bidirectional": false, "dropout": 0.0}}}
+// A layer whose cell is not plain has "options" as well (io/cell_options.cpp).
 #include "io/model_spec.h"
 
+#include "io/cell_options.h"
 #include "rnncore/error.hpp"
 
 namespace rnncore {
@@ -84,8 +86,10 @@ namespace {
 
 Json recurrent_to_json(const RecurrentSpec& spec) {
   Json layers = Json::array();
-  for (const LayerSpec& layer : spec.layers)
+  for (const LayerSpec& layer : spec.layers) {
     layers.push_back({{"cell", name_of(layer.cell)}, {"hidden_size", layer.hidden_size}});
+    if (!is_plain(layer.options)) layers.back()["options"] = options_to_json(layer.options);
+  }
   return {{"input_size", spec.input_size},
           {"layers", std::move(layers)},
           {"bias", spec.bias},
@@ -101,6 +105,8 @@ RecurrentSpec recurrent_from_json(const Json& value, const std::string& where) {
   for (std::size_t i = 0; i < layers.size(); ++i) {
     ObjectReader layer(layers[i], reader.path_to("layers") + "[" + std::to_string(i) + "]");
     spec.layers.push_back({cell_from_name(layer.string("cell")), layer.integer("hidden_size")});
+    if (layer.has("options"))
+      spec.layers.back().options = options_from_json(layer.field("options"), layer.path_to("options"));
     layer.finish();
   }
   spec.bias = reader.boolean("bias");

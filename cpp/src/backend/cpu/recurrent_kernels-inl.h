@@ -10,6 +10,8 @@
 
 #include <hwy/highway.h>
 
+#include <type_traits>
+
 #include "backend/cpu/panel-inl.h"
 #include "backend/cpu/recurrent_steps.h"
 #include "backend/cpu/simd_value.h"
@@ -55,6 +57,34 @@ struct Steps {
   static constexpr int UB = VB * kLanes;
   static constexpr int kSlots = Cell::kSlots;
 
+  // What a cell with options takes besides slots and states.
+  static constexpr int unit_weights() {
+    if constexpr (Cell::kOptions) return Cell::kUnitWeights;
+    return 0;
+  }
+  static constexpr int kWeights = unit_weights();
+  struct None {
+    explicit None(const CellNumbers&) {}
+  };
+  using Options = std::conditional_t<Cell::kOptions, cells::Options<V>, None>;
+  template <class Step>
+  static HWY_INLINE Options options_of(const Step& s) {
+    return Options(Cell::kOptions ? *s.numbers : CellNumbers());
+  }
+  using Weights = V[kWeights + 1];
+  static HWY_INLINE void load_weights(Weights& w, const T* from, std::int64_t row, std::int64_t unit) {
+    for (int i = 0; i < kWeights; ++i) w[i] = from ? V(hn::LoadU(D(), from + i * row + unit)) : V(0);
+  }
+  static HWY_INLINE void store_weights(const Weights& w, T* to, std::int64_t row, std::int64_t unit) {
+    for (int i = 0; to && i < kWeights; ++i) hn::StoreU(w[i].v, D(), to + i * row + unit);
+  }
+  static HWY_INLINE V state(const Options& options, const V* slot, const V& c_prev) {
+    if constexpr (Cell::kOptions)
+      return Cell::state(options, slot, c_prev);
+    else
+      return Cell::state(slot, c_prev);
+  }
+
   // A tile of rows x slots [first, first + COUNT) of block b: gates += h W.
   template <int COUNT>
   static HWY_INLINE void product(const ForwardStep<T>& s, const T* a, std::int64_t a_row, int first, std::int64_t b,
@@ -76,23 +106,6 @@ struct Steps {
       rest<MR - 1, NV, D>(p, 0, rows);
   }
 
-  // The same for a delayed state, into the slots of the input product.
-  static HWY_NOINLINE void delayed_product(const ForwardStep<T>& s, const DelayedState<T>& delayed, std::int64_t b,
-                                           std::int64_t row, std::int64_t rows) {
-    constexpr int kCount = Cell::kInputCount, NV = kCount * VB;
-    PanelArgs<T> p;
-    p.a = delayed.h + row * s.H;
-    p.a_row = s.H;
-    p.run = s.H;
-    p.b = delayed.weights + b * s.H * kCount * UB;
-    p.c = s.gates + row * s.gates_row + (b * kSlots + Cell::kInputFirst) * UB;
-    p.c_row = s.gates_row;
-    p.rows = rows;
-    p.columns = NV * kLanes;
-    p.start = Start::c;
-    row_panel<NV, D>(p);
-  }
-
   static HWY_INLINE void load_slots(V (&v)[kSlots], const T* gates, int vector) {
     const D d;
     for (int i = 0; i < kSlots; ++i) v[i] = hn::LoadU(d, gates + i * UB + vector * kLanes);
@@ -103,7 +116,8 @@ struct Steps {
   }
 
   // The cell on one row of block b, then the state's way out: y, and the state that enters the next step.
-  static HWY_INLINE void forward_row(const ForwardStep<T>& s, std::int64_t b, std::int64_t row) {
+  static HWY_INLINE void forward_row(const ForwardStep<T>& s, const Options& options, std::int64_t b,
+                                     std::int64_t row) {
     const D d;
     const std::uint8_t flags = s.flags ? s.flags[row] : 0;
     const std::int64_t c_row = padded_units(s.H);
@@ -116,7 +130,13 @@ struct Steps {
       const V h_prev = load_units(d, s.h_prev + at, left);
       V c_prev(0), h(0), c(0);
       if constexpr (Cell::kCell) c_prev = hn::LoadU(d, s.c_prev + row * c_row + unit);
-      Cell::forward(slot, h_prev, c_prev, h, c);
+      if constexpr (Cell::kOptions) {
+        Weights w;
+        load_weights(w, s.unit_weights, c_row, unit);
+        Cell::forward(options, w, slot, h_prev, c_prev, h, c);
+      } else {
+        Cell::forward(slot, h_prev, c_prev, h, c);
+      }
       store_slots(slot, gates, vector);
       V y = h;
       if (HWY_UNLIKELY(flags & kRowAbsent)) {
@@ -141,6 +161,7 @@ struct Steps {
     constexpr int kLast =
         Cell::kRecurrentFirst + Cell::kRecurrentCount;  // slots from kInputCount on start from the bias
     const D d;
+    const Options options = options_of(s);
     for (std::int64_t b = s.block_begin; b < s.block_end; ++b) {
       for (std::int64_t row = s.row_begin; row < s.row_end; row += MR) {
         const std::int64_t rows = HWY_MIN(static_cast<std::int64_t>(MR), s.row_end - row);
@@ -151,19 +172,18 @@ struct Steps {
               hn::StoreU(hn::LoadU(d, s.bias + at), d, s.gates + (row + r) * s.gates_row + at);
             }
         product<Cell::kRecurrentCount>(s, s.h_prev, s.H, Cell::kRecurrentFirst, b, row, rows);
-        for (int i = 0; i < s.delays; ++i) delayed_product(s, s.delayed[i], b, row, rows);
         for (std::int64_t r = 0; r < rows; ++r) {
           if constexpr (Cell::kStages == 1)
-            forward_row(s, b, row + r);
+            forward_row(s, options, b, row + r);
           else
-            first_row(s, b, row + r);
+            first_row(s, options, b, row + r);
         }
       }
     }
   }
 
   // Two-stage cells: the end of the first stage ...
-  static HWY_INLINE void first_row(const ForwardStep<T>& s, std::int64_t b, std::int64_t row) {
+  static HWY_INLINE void first_row(const ForwardStep<T>& s, const Options& options, std::int64_t b, std::int64_t row) {
     const D d;
     T* gates = s.gates + row * s.gates_row + b * kSlots * UB;
     for (int vector = 0; vector < VB; ++vector) {
@@ -171,7 +191,11 @@ struct Steps {
       if (left <= 0) break;
       V slot[kSlots], p(0);
       load_slots(slot, gates, vector);
-      Cell::forward_first(slot, V(load_units(d, s.h_prev + row * s.H + unit, left)), p);
+      const V h_prev = load_units(d, s.h_prev + row * s.H + unit, left);
+      if constexpr (Cell::kOptions)
+        Cell::forward_first(options, slot, h_prev, p);
+      else
+        Cell::forward_first(slot, h_prev, p);
       store_slots(slot, gates, vector);
       hn::StoreU(p.v, d, s.p + row * padded_units(s.H) + unit);
     }
@@ -179,11 +203,12 @@ struct Steps {
   // ... and the second.
   static void forward_second(const ForwardStep<T>& s) {
     constexpr int MR = tile_rows(Cell::kSecondCount * VB);
+    const Options options = options_of(s);
     for (std::int64_t b = s.block_begin; b < s.block_end; ++b) {
       for (std::int64_t row = s.row_begin; row < s.row_end; row += MR) {
         const std::int64_t rows = HWY_MIN(static_cast<std::int64_t>(MR), s.row_end - row);
         product<Cell::kSecondCount>(s, s.p, padded_units(s.H), Cell::kSecondFirst, b, row, rows);
-        for (std::int64_t r = 0; r < rows; ++r) forward_row(s, b, row + r);
+        for (std::int64_t r = 0; r < rows; ++r) forward_row(s, options, b, row + r);
       }
     }
   }
@@ -230,21 +255,8 @@ struct Steps {
     }
   }
 
-  // dh += gradients of the gates of d steps later times W_d, for the rows whose state entered that step.
-  static HWY_NOINLINE void delayed_back_product(const BackwardStep<T>& s, const DelayedGates<T>& later,
-                                                std::int64_t panel, std::int64_t row, std::int64_t rows) {
-    const auto run = [&](std::int64_t first, std::int64_t count) {
-      back_product<Cell::kInputCount>(s, later.gates, later.weights, Cell::kInputFirst, s.dh, Start::c, panel, first,
-                                      count);
-    };
-    bool all = true;
-    for (std::int64_t r = 0; r < rows; ++r) all = all && later.reached[row + r];
-    if (all) return run(row, rows);
-    for (std::int64_t r = 0; r < rows; ++r)
-      if (later.reached[row + r]) run(row + r, 1);
-  }
-
-  static HWY_INLINE void backward_vector(const BackwardStep<T>& s, std::int64_t unit, std::int64_t row) {
+  static HWY_INLINE void backward_vector(const BackwardStep<T>& s, const Options& options, std::int64_t unit,
+                                         std::int64_t row) {
     const D d;
     const std::int64_t left = s.H - unit, units = padded_units(s.H), at = row * units + unit;
     const std::uint8_t flags = s.flags ? s.flags[row] : 0;
@@ -273,17 +285,27 @@ struct Steps {
       if (s.dy) dh = dh + V(load_units(d, s.dy + row * s.H + unit, left));
       load_slots(slot, gates, vector);
       if constexpr (Cell::kCell) {
-        if (HWY_UNLIKELY(flags & kRowResets)) c = Cell::state(slot, c_prev);  // s.c holds the initial state there
+        if (HWY_UNLIKELY(flags & kRowResets)) c = state(options, slot, c_prev);  // s.c holds the initial state there
       }
       const V h_prev = load_units(d, s.h_prev + row * s.H + unit, left);
-      Cell::backward(slot, h_prev, c_prev, c, dh, dc, direct);
+      if constexpr (Cell::kOptions) {
+        T* const gradients = s.unit_gradients ? s.unit_gradients + row * kWeights * units : nullptr;
+        Weights w, dw;
+        load_weights(w, s.unit_weights, units, unit);
+        load_weights(dw, gradients, units, unit);
+        Cell::backward(options, w, slot, h_prev, c_prev, c, dh, dc, direct, dw);
+        store_weights(dw, gradients, units, unit);
+      } else {
+        Cell::backward(slot, h_prev, c_prev, c, dh, dc, direct);
+      }
     }
     store_slots(slot, gates, vector);
     hn::StoreU(direct.v, d, s.dh + at);
     if constexpr (Cell::kCell) hn::StoreU(dc.v, d, s.dc + at);
   }
 
-  static HWY_INLINE void second_vector(const BackwardStep<T>& s, std::int64_t unit, std::int64_t row) {
+  static HWY_INLINE void second_vector(const BackwardStep<T>& s, const Options& options, std::int64_t unit,
+                                       std::int64_t row) {
     const D d;
     const std::int64_t left = s.H - unit, at = row * padded_units(s.H) + unit;
     if (left <= 0) return;
@@ -292,8 +314,11 @@ struct Steps {
     const int vector = static_cast<int>(unit % UB) / kLanes;
     V slot[kSlots], direct = hn::LoadU(d, s.dh + at);
     load_slots(slot, gates, vector);
-    Cell::backward_second(slot, V(load_units(d, s.h_prev + row * s.H + unit, left)), V(hn::LoadU(d, s.dp + at)),
-                          direct);
+    const V h_prev = load_units(d, s.h_prev + row * s.H + unit, left), dp = hn::LoadU(d, s.dp + at);
+    if constexpr (Cell::kOptions)
+      Cell::backward_second(options, slot, h_prev, dp, direct);
+    else
+      Cell::backward_second(slot, h_prev, dp, direct);
     store_slots(slot, gates, vector);
     hn::StoreU(direct.v, d, s.dh + at);
   }
@@ -303,6 +328,7 @@ struct Steps {
     constexpr int MR = tile_rows(kBackwardVectors);
     constexpr std::int64_t kWidth = kBackwardVectors * kLanes;
     const std::int64_t units = padded_units(s.H);
+    const Options options = options_of(s);
     for (std::int64_t panel = s.panel_begin; panel < s.panel_end; ++panel) {
       const std::int64_t end = HWY_MIN(units, (panel + 1) * kWidth);
       for (std::int64_t row = s.row_begin; row < s.row_end; row += MR) {
@@ -313,14 +339,13 @@ struct Steps {
         } else if (s.gates_later) {
           back_product<Cell::kRecurrentCount>(s, s.gates_later, s.weights, Cell::kRecurrentFirst, s.dh, Start::c, panel,
                                               row, rows);
-          for (int i = 0; i < s.delays; ++i) delayed_back_product(s, s.delayed[i], panel, row, rows);
         }
         for (std::int64_t r = 0; r < rows; ++r)
           for (std::int64_t unit = panel * kWidth; unit < end; unit += kLanes) {
             if constexpr (SECOND)
-              second_vector(s, unit, row + r);
+              second_vector(s, options, unit, row + r);
             else
-              backward_vector(s, unit, row + r);
+              backward_vector(s, options, unit, row + r);
           }
       }
     }
@@ -349,6 +374,7 @@ const CellKernels<T>& cell_kernels() {
     }();
     k.gate = kGate.of;
     k.cell = Cell::kCell;
+    k.unit_weights = S::kWeights;
     k.lanes = S::kLanes;
     k.block = S::UB;
     k.forward_tile = tile_rows(Cell::kRecurrentCount * S::VB);
@@ -367,9 +393,9 @@ const CellKernels<T>& cell_kernels() {
   return kernels;
 }
 
-// In the order of CellKind.
+// In the order of Kernel: the plain cells ...
 template <typename T>
-const CellTable<T>& cell_table() {
+const CellTable<T>& plain_table() {
   using D = hn::ScalableTag<T>;
   static const CellTable<T> table = {{
       &cell_kernels<cells::Elman<cells::TanhFunction>, D>(),
@@ -378,6 +404,19 @@ const CellTable<T>& cell_table() {
       &cell_kernels<cells::Lstm, D>(),
       &cell_kernels<cells::Gru, D>(),
       &cell_kernels<cells::GruResetBefore, D>(),
+  }};
+  return table;
+}
+// ... and the cells with options. A file compiles one of the two.
+template <typename T>
+const CellTable<T>& option_table() {
+  using D = hn::ScalableTag<T>;
+  static const CellTable<T> table = {{
+      &cell_kernels<cells::ElmanOptions, D>(),
+      &cell_kernels<cells::LstmOptions<true>, D>(),
+      &cell_kernels<cells::LstmOptions<false>, D>(),
+      &cell_kernels<cells::GruOptions, D>(),
+      &cell_kernels<cells::GruResetBeforeOptions, D>(),
   }};
   return table;
 }

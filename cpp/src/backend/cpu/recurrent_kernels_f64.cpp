@@ -1,4 +1,4 @@
-// The recurrent step kernels in double.
+// The recurrent step kernels of the plain cells in double.
 #include "backend/cpu/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -11,8 +11,10 @@
 #if HWY_ONCE
 namespace rnncore::cpu {
 
-const CellKernels<double>& cell_kernels_f64(std::int64_t target, CellKind cell) {
-  return *RNNCORE_TABLE(target, cell_table<double>).of[static_cast<int>(cell)];
+const CellKernels<double>& cell_kernels_f64(std::int64_t target, Kernel kernel) {
+  const int index = static_cast<int>(kernel);
+  if (index >= kPlainKernels) return option_kernels_f64(target, index - kPlainKernels);
+  return *RNNCORE_TABLE(target, plain_table<double>).of[index];
 }
 
 }  // namespace rnncore::cpu

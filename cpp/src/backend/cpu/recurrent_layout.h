@@ -12,25 +12,26 @@
 namespace rnncore::cpu {
 
 template <typename T>
-const CellKernels<T>& kernels_of(CellKind cell) {
+const CellKernels<T>& kernels_of(CellKind cell, const CellOptions& options) {
   if constexpr (sizeof(T) == 4)
-    return cell_kernels_f32(active_target(), cell);
+    return cell_kernels_f32(active_target(), kernel_of(cell, options));
   else
-    return cell_kernels_f64(active_target(), cell);
+    return cell_kernels_f64(active_target(), kernel_of(cell, options));
 }
 
 // Derived sizes of one layer on one instruction set.
 template <typename T>
 struct Layout {
   const CellKernels<T>& k;
+  CellNumbers numbers;
   std::int64_t T_, N, I, H, V, blocks, units;
   std::int64_t gate_values;  // of one row of gates
   std::int64_t gates_row;    // from one row to the next
-  bool reverse, masked, training, own_reset;
-  const std::vector<std::int64_t>& delays;
+  bool reverse, masked, training;
 
   explicit Layout(const backend::RecurrentGeometry& g)
-      : k(kernels_of<T>(g.cell)),
+      : k(kernels_of<T>(g.cell, g.options)),
+        numbers(numbers_of(g.cell, g.options)),
         T_(g.T),
         N(g.N),
         I(g.I),
@@ -42,9 +43,7 @@ struct Layout {
         gates_row(gate_values + spread(gate_values)),
         reverse(g.reverse),
         masked(g.masked),
-        training(g.training),
-        own_reset(g.own_reset),
-        delays(g.delays) {}
+        training(g.training) {}
 
   // Rows a multiple of a page apart fall into the same few cache sets: one cache line between them spreads them.
   static std::int64_t spread(std::int64_t values) {
@@ -64,22 +63,15 @@ struct Layout {
     if (!masked) return step == 0 ? states : const_cast<T*>(y) + time_of(step - 1) * N * H;
     return states + (1 + (training ? time_of(step) : (step & 1))) * N * H;
   }
-  // h_{t-d} entering a step, for delay number i: copied there, since rows may lie in different sequences. In the order
-  // of time (one matrix for the weight gradient); in inference two buffers take turns.
-  T* delayed_entering(void* delayed, std::size_t i, std::int64_t step) const {
-    const std::int64_t slots = training ? T_ : 2, slot = training ? time_of(step) : (step & 1);
-    return static_cast<T*>(delayed) + (static_cast<std::int64_t>(i) * slots + slot) * N * H;
-  }
   // Steps whose input product is made at a time: enough rows to use the panels well, few enough to stay in cache.
   std::int64_t chunk_steps() const {
     constexpr std::int64_t kRows = 96;
     return std::max<std::int64_t>(1, std::min(T_, kRows / std::max<std::int64_t>(1, N)));
   }
+  // Values of one row of unit weights or of their gradients; 0 where the options leave them out.
+  std::int64_t unit_values() const { return numbers.peephole ? k.unit_weights * units : 0; }
   double input_work() const { return static_cast<double>(V > 0 ? V : T_ * N) * units * I * k.input_count; }
-  double step_work() const {
-    const double slots = k.recurrent_count + k.second_count + k.input_count * static_cast<double>(delays.size());
-    return static_cast<double>(N) * units * H * slots;
-  }
+  double step_work() const { return static_cast<double>(N) * units * H * (k.recurrent_count + k.second_count); }
 };
 
 // How a team shares the time loop: by units (a barrier after every stage) or by rows (none).

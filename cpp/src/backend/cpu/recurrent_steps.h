@@ -15,22 +15,17 @@ namespace rnncore::cpu {
 constexpr std::uint8_t kRowAbsent = 1;  // the step is beyond the row's length: the state passes, the output is zero
 constexpr std::uint8_t kRowResets =
     2;  // the state leaving this step (in the order of processing) is replaced by the initial one
-constexpr std::uint8_t kRowFresh = 4;  // a reset came before: the row's sequence began in this call
 
-// A state from d steps ago, and its packed weights: one panel per block, the input product's slots.
-template <typename T>
-struct DelayedState {
-  const T* h = nullptr;  // (N, H)
-  const T* weights = nullptr;
+// A cell's options as its kernel takes them (cells/activation.h): activations by number, none of them "standard".
+struct ActivationNumbers {
+  int kind = 0;
+  double alpha = 0, beta = 0;
 };
-// Gradients of the gates of d steps later, and the weights the other way round.
-template <typename T>
-struct DelayedGates {
-  const T* gates = nullptr;
-  const T* weights = nullptr;
-  const std::uint8_t* reached = nullptr;  // (N): whether this step's state entered that step
+struct CellNumbers {
+  ActivationNumbers gate, candidate, hidden;
+  double clip = 0;
+  bool peephole = false, coupled = false, truncate_gates = false;
 };
-constexpr int kMostDelays = 16;
 
 template <typename T>
 struct ForwardStep {
@@ -46,11 +41,11 @@ struct ForwardStep {
   T* y = nullptr;         // (N, H)
   T* h_next = nullptr;    // (N, H): the state entering the next step, where it is kept apart from y; or null
   T* p = nullptr;         // padded rows: two-stage cells
-  const T* h0 = nullptr;  // the state that resets lead to (N, H)
+  const T* h0 = nullptr;  // initial state (N, H), for resets
   const T* c0 = nullptr;  // padded rows
-  const DelayedState<T>* delayed = nullptr;
-  int delays = 0;
-  const std::uint8_t* flags = nullptr;  // (N) or null
+  const std::uint8_t* flags = nullptr;   // (N) or null
+  const CellNumbers* numbers = nullptr;  // cells with options
+  const T* unit_weights = nullptr;       // one padded row for each of the cell's unit weights, or null: all zero
 };
 
 template <typename T>
@@ -71,9 +66,10 @@ struct BackwardStep {
   T* dp = nullptr;   // scratch rows: two-stage cells
   T* dh0 = nullptr;  // gradients that resets send to the initial state
   T* dc0 = nullptr;
-  const DelayedGates<T>* delayed = nullptr;
-  int delays = 0;
   const std::uint8_t* flags = nullptr;  // (N) or null; kRowResets: what arrives from later goes to dh0 and dc0
+  const CellNumbers* numbers = nullptr;
+  const T* unit_weights = nullptr;
+  T* unit_gradients = nullptr;  // per row of the batch, as unit_weights: +=
 };
 
 // What the driver needs to know of a cell on an instruction set.
@@ -82,6 +78,7 @@ struct CellKernels {
   int slots, input_first, input_count, recurrent_first, recurrent_count, stages, second_first, second_count;
   const int* gate;  // slot -> gate
   bool cell;        // has c
+  int unit_weights;
   std::int64_t lanes;
   std::int64_t block;           // UB
   std::int64_t forward_tile;    // rows of the forward register tile
@@ -94,9 +91,30 @@ struct CellKernels {
 
 template <typename T>
 struct CellTable {
-  const CellKernels<T>* of[6];  // by CellKind
+  const CellKernels<T>* of[8];
 };
-const CellKernels<float>& cell_kernels_f32(std::int64_t target, CellKind cell);
-const CellKernels<double>& cell_kernels_f64(std::int64_t target, CellKind cell);
+// The kernels that there are: a lean one for each plain cell, and one more for each family with options.
+enum class Kernel : int {
+  rnn_tanh,
+  rnn_relu,
+  rnn_sigmoid,
+  lstm,
+  gru,
+  gru_reset_before,
+  elman_options,
+  lstm_options,
+  lstm_options_no_forget,
+  gru_options,
+  gru_reset_before_options
+};
+constexpr int kPlainKernels = 6;
+Kernel kernel_of(CellKind cell, const CellOptions& options);
+CellNumbers numbers_of(CellKind cell, const CellOptions& options);
+
+// By Kernel: the first table's, then the second's.
+const CellKernels<float>& cell_kernels_f32(std::int64_t target, Kernel kernel);
+const CellKernels<double>& cell_kernels_f64(std::int64_t target, Kernel kernel);
+const CellKernels<float>& option_kernels_f32(std::int64_t target, int index);
+const CellKernels<double>& option_kernels_f64(std::int64_t target, int index);
 
 }  // namespace rnncore::cpu

@@ -9,6 +9,8 @@
 
 #include <hwy/highway.h>
 
+#include <type_traits>
+
 #include "backend/cpu/simd_math.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -23,11 +25,13 @@ struct Value {
   hn::Vec<D> v;
   Value() = default;
   HWY_INLINE Value(hn::Vec<D> vector) : v(vector) {}
-  HWY_INLINE explicit Value(int constant) : v(hn::Set(D(), static_cast<hn::TFromD<D>>(constant))) {}
+  template <typename Number, typename = std::enable_if_t<std::is_arithmetic_v<Number>>>
+  HWY_INLINE explicit Value(Number constant) : v(hn::Set(D(), static_cast<hn::TFromD<D>>(constant))) {}
 
   friend HWY_INLINE Value operator+(const Value& a, const Value& b) { return hn::Add(a.v, b.v); }
   friend HWY_INLINE Value operator-(const Value& a, const Value& b) { return hn::Sub(a.v, b.v); }
   friend HWY_INLINE Value operator*(const Value& a, const Value& b) { return hn::Mul(a.v, b.v); }
+  friend HWY_INLINE Value operator/(const Value& a, const Value& b) { return hn::Div(a.v, b.v); }
   friend HWY_INLINE Value tanh(const Value& a) { return Tanh(D(), a.v); }
   friend HWY_INLINE Value sigmoid(const Value& a) { return Sigmoid(D(), a.v); }
   // Keeps NaN.
@@ -36,13 +40,26 @@ struct Value {
   friend HWY_INLINE Value positive_part_mask(const Value& a) {
     return hn::IfThenElseZero(hn::Gt(a.v, hn::Zero(D())), hn::Set(D(), hn::TFromD<D>(1)));
   }
+  friend HWY_INLINE Value log(const Value& a) { return Log(D(), a.v); }
+  friend HWY_INLINE Value abs(const Value& a) { return hn::Abs(a.v); }
+  // a > 0 ? x : y, and a == b ? x : y; y for NaN.
+  friend HWY_INLINE Value where_positive(const Value& a, const Value& x, const Value& y) {
+    return hn::IfThenElse(hn::Gt(a.v, hn::Zero(D())), x.v, y.v);
+  }
+  friend HWY_INLINE Value where_equal(const Value& a, const Value& b, const Value& x, const Value& y) {
+    return hn::IfThenElse(hn::Eq(a.v, b.v), x.v, y.v);
+  }
 };
 
 namespace cells {
+#include "cells/activation.h"
 #include "cells/elman.h"
+#include "cells/elman_options.h"
 #include "cells/gru.h"
 #include "cells/gru_reset_before.h"
+#include "cells/gru_options.h"
 #include "cells/lstm.h"
+#include "cells/lstm_options.h"
 }  // namespace cells
 
 }  // namespace HWY_NAMESPACE

@@ -1,0 +1,84 @@
+// Recurrent cells: their kinds, the options that change a cell's equations, and what both decide (gates, states).
+// Equations: src/cells/; the table of cells and options: docs/cells.md.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "rnncore/export.hpp"
+
+namespace rnncore {
+
+enum class CellKind : std::uint8_t { rnn_tanh, rnn_relu, rnn_sigmoid, lstm, gru, gru_reset_before, rnn };
+
+RNNCORE_EXPORT const char* name_of(CellKind cell);  // "rnn-tanh", "lstm", "gru-reset-before", ...
+RNNCORE_EXPORT CellKind cell_from_name(const std::string& name);
+RNNCORE_EXPORT std::int64_t states_of(CellKind cell);  // 1 (h) or 2 (h, c)
+
+// Activation functions, with ONNX's parameters alpha and beta (src/cells/activation.h has the formulas).
+// `standard` is the one that the cell's paper gives to the place.
+enum class Activation : std::uint8_t {
+  standard,
+  sigmoid,
+  tanh,
+  relu,
+  affine,
+  leaky_relu,
+  thresholded_relu,
+  scaled_tanh,
+  hard_sigmoid,
+  hard_tanh,
+  elu,
+  softsign,
+  softplus
+};
+RNNCORE_EXPORT const char* name_of(Activation activation);  // "hard-sigmoid", ...
+RNNCORE_EXPORT Activation activation_from_name(const std::string& name);
+
+struct ActivationSpec {
+  static constexpr double kUsual = std::numeric_limits<double>::quiet_NaN();  // stands for the kind's default
+  Activation kind = Activation::standard;
+  double alpha = kUsual;  // affine 1, leaky-relu 0.01, thresholded-relu 1, scaled-tanh 1, hard-sigmoid 0.2, elu 1
+  double beta = kUsual;   // affine 0, scaled-tanh 1, hard-sigmoid 0.5
+};
+// Whether a kind has the parameter, and its default.
+RNNCORE_EXPORT bool has_alpha(Activation activation);
+RNNCORE_EXPORT bool has_beta(Activation activation);
+// With alpha and beta filled in.
+RNNCORE_EXPORT ActivationSpec resolved(ActivationSpec activation);
+
+// What a layer may change in its cell's equations. The default is the plain cell.
+struct CellOptions {
+  // Where activations act. LSTM: gates i f o; candidate g; hidden: on c_t. GRU: gates r z; candidate n.
+  // Elman ("rnn"): candidate alone.
+  ActivationSpec gate_activation, candidate_activation, hidden_activation;
+  double clip = 0.0;  // > 0: every activation's input is clipped to [-clip, clip] (ONNX)
+
+  // LSTM alone.
+  bool peephole = false;        // i and f see c_{t-1}, o sees c_t
+  bool coupled = false;         // f = 1 - i: no forget gate of its own (ONNX: input_forget)
+  bool forget_gate = true;      // false: f = 1, the cell of 1997
+  bool truncate_gates = false;  // errors flow back in time through c alone (the gradient of 1997)
+};
+
+struct LayerSpec {
+  CellKind cell = CellKind::lstm;
+  std::int64_t hidden_size = 0;
+  CellOptions options = {};
+};
+// ArgumentError where an option is out of range, does not belong to the cell or contradicts another.
+RNNCORE_EXPORT void check(const LayerSpec& layer);
+RNNCORE_EXPORT bool is_plain(const CellOptions& options);  // nothing differs from the default
+
+// G: the row blocks of weight_ih and weight_hh.
+RNNCORE_EXPORT std::int64_t gates_of(CellKind cell);
+RNNCORE_EXPORT std::int64_t gates_of(const LayerSpec& layer);         // the LSTM without a forget gate of its own has 3
+RNNCORE_EXPORT std::string gate_letters(const LayerSpec& layer);      // in row order: "ifgo", "rzn", "h", ...
+RNNCORE_EXPORT std::int64_t unit_weights_of(const LayerSpec& layer);  // rows of the per-unit weights: peepholes
+
+// One line of JSON with the options that differ from the default: {"clip": 3.0, "peephole": true}; {} for none.
+RNNCORE_EXPORT std::string to_json(const CellOptions& options);
+RNNCORE_EXPORT CellOptions cell_options_from_json(const std::string& json);  // strict: unknown keys are errors
+
+}  // namespace rnncore

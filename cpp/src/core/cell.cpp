@@ -1,0 +1,155 @@
+// What the kinds of cells and their options are called, and what may go with what.
+#include "rnncore/cell.hpp"
+
+#include <array>
+#include <cmath>
+
+#include "rnncore/error.hpp"
+
+namespace rnncore {
+namespace {
+
+enum class Family : std::uint8_t { elman, lstm, gru };
+
+struct CellFacts {
+  CellKind kind;
+  const char* name;
+  Family family;
+  std::int64_t states;
+  const char* gates;
+};
+constexpr std::array<CellFacts, 7> kCells = {{
+    {CellKind::rnn_tanh, "rnn-tanh", Family::elman, 1, "h"},
+    {CellKind::rnn_relu, "rnn-relu", Family::elman, 1, "h"},
+    {CellKind::rnn_sigmoid, "rnn-sigmoid", Family::elman, 1, "h"},
+    {CellKind::lstm, "lstm", Family::lstm, 2, "ifgo"},
+    {CellKind::gru, "gru", Family::gru, 1, "rzn"},
+    {CellKind::gru_reset_before, "gru-reset-before", Family::gru, 1, "rzn"},
+    {CellKind::rnn, "rnn", Family::elman, 1, "h"},
+}};
+
+const CellFacts& facts(CellKind cell) { return kCells[static_cast<std::size_t>(cell)]; }
+
+struct ActivationFacts {
+  Activation kind;
+  const char* name;
+  double alpha, beta;  // defaults; NaN: the kind has none
+};
+constexpr double kNone = ActivationSpec::kUsual;
+constexpr std::array<ActivationFacts, 13> kActivations = {{
+    {Activation::standard, "standard", kNone, kNone},
+    {Activation::sigmoid, "sigmoid", kNone, kNone},
+    {Activation::tanh, "tanh", kNone, kNone},
+    {Activation::relu, "relu", kNone, kNone},
+    {Activation::affine, "affine", 1, 0},
+    {Activation::leaky_relu, "leaky-relu", 0.01, kNone},
+    {Activation::thresholded_relu, "thresholded-relu", 1, kNone},
+    {Activation::scaled_tanh, "scaled-tanh", 1, 1},
+    {Activation::hard_sigmoid, "hard-sigmoid", 0.2, 0.5},
+    {Activation::hard_tanh, "hard-tanh", kNone, kNone},
+    {Activation::elu, "elu", 1, kNone},
+    {Activation::softsign, "softsign", kNone, kNone},
+    {Activation::softplus, "softplus", kNone, kNone},
+}};
+
+const ActivationFacts& facts(Activation a) { return kActivations[static_cast<std::size_t>(a)]; }
+
+template <class Table>
+auto kind_from_name(const Table& table, const char* argument, const std::string& name) {
+  std::string known;
+  for (const auto& f : table) {
+    if (name == f.name) return f.kind;
+    known += (known.empty() ? "" : ", ") + std::string(f.name);
+  }
+  throw_argument("recurrent", argument, "one of " + known, "'" + name + "'");
+}
+
+bool is_standard(const ActivationSpec& a) { return a.kind == Activation::standard; }
+
+void refuse(CellKind cell, const char* option, const char* hint) {
+  throw_argument("recurrent", option, std::string("its default for the cell '") + name_of(cell) + "'", "another value",
+                 hint);
+}
+
+void check_activation(const char* argument, const ActivationSpec& a) {
+  const ActivationFacts& f = facts(a.kind);
+  const auto parameter = [&](const char* name, double value, double usual, double least) {
+    if (std::isnan(value)) return;
+    const std::string what = std::string(argument) + "." + name;
+    if (std::isnan(usual))
+      throw_argument("recurrent", what, std::string("none for '") + f.name + "'", std::to_string(value));
+    if (!std::isfinite(value) || value < least)
+      throw_argument("recurrent", what, least == 0 ? "at least 0" : "a finite number", std::to_string(value));
+  };
+  // Their derivative is told from their value, which a negative slope would leave open.
+  const bool from_sign = a.kind == Activation::leaky_relu || a.kind == Activation::elu;
+  parameter("alpha", a.alpha, f.alpha, from_sign ? 0 : -std::numeric_limits<double>::infinity());
+  parameter("beta", a.beta, f.beta, -std::numeric_limits<double>::infinity());
+  if (a.kind == Activation::scaled_tanh && a.alpha == 0)
+    throw_argument("recurrent", std::string(argument) + ".alpha", "a number other than 0", "0");
+}
+
+void check_lstm(const CellOptions& o) {
+  if (o.coupled && !o.forget_gate)
+    throw_argument("recurrent", "coupled", "false where forget_gate is false", "true",
+                   "f is either 1 - i or 1, not both");
+}
+
+}  // namespace
+
+const char* name_of(CellKind cell) { return facts(cell).name; }
+CellKind cell_from_name(const std::string& name) { return kind_from_name(kCells, "cell", name); }
+std::int64_t states_of(CellKind cell) { return facts(cell).states; }
+std::int64_t gates_of(CellKind cell) { return static_cast<std::int64_t>(std::string(facts(cell).gates).size()); }
+
+const char* name_of(Activation activation) { return facts(activation).name; }
+Activation activation_from_name(const std::string& name) { return kind_from_name(kActivations, "activation", name); }
+bool has_alpha(Activation activation) { return !std::isnan(facts(activation).alpha); }
+bool has_beta(Activation activation) { return !std::isnan(facts(activation).beta); }
+
+ActivationSpec resolved(ActivationSpec a) {
+  if (std::isnan(a.alpha)) a.alpha = has_alpha(a.kind) ? facts(a.kind).alpha : 0;
+  if (std::isnan(a.beta)) a.beta = has_beta(a.kind) ? facts(a.kind).beta : 0;
+  return a;
+}
+
+std::string gate_letters(const LayerSpec& layer) {
+  if (layer.cell == CellKind::lstm && (layer.options.coupled || !layer.options.forget_gate)) return "igo";
+  return facts(layer.cell).gates;
+}
+std::int64_t gates_of(const LayerSpec& layer) { return static_cast<std::int64_t>(gate_letters(layer).size()); }
+std::int64_t unit_weights_of(const LayerSpec& layer) {
+  if (!layer.options.peephole) return 0;
+  return gates_of(layer) - 1;  // one for each gate but the candidate
+}
+
+bool is_plain(const CellOptions& o) {
+  return is_standard(o.gate_activation) && is_standard(o.candidate_activation) && is_standard(o.hidden_activation) &&
+         o.clip == 0.0 && !o.peephole && !o.coupled && o.forget_gate && !o.truncate_gates;
+}
+
+void check(const LayerSpec& layer) {
+  if (layer.hidden_size < 1)
+    throw_argument("recurrent", "hidden_size", "at least 1", std::to_string(layer.hidden_size));
+  const CellOptions& o = layer.options;
+  if (!(o.clip >= 0.0) || !std::isfinite(o.clip))
+    throw_argument("recurrent", "clip", "0 (none) or a positive number", std::to_string(o.clip));
+  check_activation("activations.gate", o.gate_activation);
+  check_activation("activations.candidate", o.candidate_activation);
+  check_activation("activations.hidden", o.hidden_activation);
+  const Family family = facts(layer.cell).family;
+  if (family != Family::lstm) {
+    if (o.peephole) refuse(layer.cell, "peephole", "only the LSTM has peepholes");
+    if (o.coupled) refuse(layer.cell, "coupled", "only the LSTM has an input and a forget gate");
+    if (!o.forget_gate) refuse(layer.cell, "forget_gate", "only the LSTM has a forget gate");
+    if (o.truncate_gates) refuse(layer.cell, "truncate_gates", "only the LSTM has a memory cell for errors to stay in");
+    if (!is_standard(o.hidden_activation)) refuse(layer.cell, "activations.hidden", "only the LSTM has one");
+  }
+  if (family == Family::elman && !is_standard(o.gate_activation))
+    refuse(layer.cell, "activations.gate", "an Elman cell has no gates; its activation is the candidate's");
+  if (family == Family::elman && layer.cell != CellKind::rnn && !is_standard(o.candidate_activation))
+    refuse(layer.cell, "activations.candidate", "the cell's name fixes it; use the cell 'rnn'");
+  if (family == Family::lstm) check_lstm(o);
+}
+
+}  // namespace rnncore
