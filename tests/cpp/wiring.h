@@ -36,6 +36,7 @@ inline void expect_same_bits(const Tensor& a, const Tensor& b, const std::string
 inline std::vector<Tensor> parts(const RecurrentState& state) {
   std::vector<Tensor> all = state.h;
   all.insert(all.end(), state.c.begin(), state.c.end());
+  all.insert(all.end(), state.past.begin(), state.past.end());
   return all;
 }
 
@@ -44,6 +45,7 @@ inline RecurrentState rows_of(const RecurrentState& state, std::int64_t first, s
   RecurrentState out;
   for (const Tensor& h : state.h) out.h.push_back(slice(h, 0, first, last));
   for (const Tensor& c : state.c) out.c.push_back(c.defined() ? slice(c, 0, first, last) : c);
+  for (const Tensor& p : state.past) out.past.push_back(p.defined() ? slice(p, 1, first, last) : p);
   return out;
 }
 
@@ -98,7 +100,7 @@ inline void expect_wiring_gradients(const RecurrentSpec& spec, std::int64_t T, s
         RecurrentInput input = fixed;
         input.x = v[0];
         std::size_t at = first_state;
-        for (std::vector<Tensor>* kind : {&input.state.h, &input.state.c})
+        for (std::vector<Tensor>* kind : {&input.state.h, &input.state.c, &input.state.past})
           for (Tensor& t : *kind)
             if (t.defined()) t = v[at++];
         const RecurrentOutput out =

@@ -24,6 +24,28 @@ TEST(Wiring, ACellAndASizePerLayerInBothDirections) {
   expect_sound_wiring(spec);
 }
 
+const std::vector<CellKind> kCells = {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::rnn_sigmoid,
+                                      CellKind::lstm,     CellKind::gru,      CellKind::gru_reset_before};
+
+class WiringOfCells : public testing::TestWithParam<CellKind> {};
+std::string cell_label(const testing::TestParamInfo<CellKind>& info) {
+  std::string name = name_of(info.param);
+  for (char& c : name)
+    if (c == '-') c = '_';
+  return name;
+}
+INSTANTIATE_TEST_SUITE_P(Cells, WiringOfCells, testing::ValuesIn(kCells), cell_label);
+
+TEST_P(WiringOfCells, Delays) { expect_sound_wiring(stack(3, {{GetParam(), 5, {}, {2, 4}}})); }
+TEST_P(WiringOfCells, DelaysInAStack) {
+  expect_sound_wiring(stack(2, {{GetParam(), 21, {}, {3}}, {GetParam(), 3, {}, {2, 9}}}));
+}
+TEST_P(WiringOfCells, DelaysInBothDirections) {
+  RecurrentSpec spec = stack(2, {{GetParam(), 4, {}, {2, 3}}});
+  spec.bidirectional = true;
+  expect_sound_wiring(spec);
+}
+
 TEST(Wiring, TheStateHasCOnlyWhereACellHasIt) {
   const RecurrentSpec spec = stack(2, {{CellKind::gru, 3}, {CellKind::lstm, 2}});
   RecurrentInput input;

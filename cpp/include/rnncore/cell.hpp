@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "rnncore/export.hpp"
 
@@ -66,6 +67,8 @@ struct LayerSpec {
   CellKind cell = CellKind::lstm;
   std::int64_t hidden_size = 0;
   CellOptions options = {};
+  std::vector<std::int64_t> delays =
+      {};  // ascending, each at least 2: h_{t-d} enters beside x_t, with weights of its own
 };
 // ArgumentError where an option is out of range, does not belong to the cell or contradicts another.
 RNNCORE_EXPORT void check(const LayerSpec& layer);

@@ -3,6 +3,7 @@
 //
 // Parameters, in PyTorch's names, order and layout, per layer k and direction (suffix "_reverse"):
 //   weight_ih_l{k} (G*H, I_k)   weight_hh_l{k} (G*H, H)   bias_ih_l{k} (G*H)   bias_hh_l{k} (G*H)
+//   weight_delay_l{k}_d{d} (G*H, H) for each delay d
 //   weight_peephole_l{k} (P, H) where the LSTM has peepholes: P = 3, in the order i f o; without a forget gate i o
 // Gate order: LSTM i f g o (without a forget gate i g o), GRU r z n. Equations: src/cells/.
 #pragma once
@@ -29,6 +30,7 @@ struct RNNCORE_EXPORT RecurrentSpec {
   std::int64_t layer_input_size(std::int64_t layer) const;
   std::int64_t output_size() const;
   bool has_cell_state() const;  // any layer has c
+  bool has_delays() const;      // any layer has past
 };
 RNNCORE_EXPORT void check(const RecurrentSpec& spec);  // ArgumentError on nonsense
 
@@ -42,9 +44,11 @@ RNNCORE_EXPORT std::vector<ParameterInfo> parameters_of(const RecurrentSpec& spe
 
 // State: per state kind (h, then c) one tensor per (layer, direction), layer-major, each (N, H_layer). c is undefined
 // where the layer's cell has none, and empty where no layer has one. Given: undefined or an empty vector means zeros.
+// past: where a layer has delays, (d_max - 1, N, H_layer): h of two steps ago, of three steps ago, ...
 struct RecurrentState {
   std::vector<Tensor> h;
   std::vector<Tensor> c;
+  std::vector<Tensor> past;
 };
 
 struct RecurrentInput {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "backend/backend.h"
 #include "rnncore/recurrent.hpp"
@@ -14,10 +15,13 @@ struct RecurrentGeometry {
   CellOptions options;
   DType dtype = DType::float32;
   std::int64_t T = 0, N = 0, I = 0, H = 0;
-  bool reverse = false;   // from the last step to the first
-  bool masked = false;    // lengths or a reset mask are given
-  bool training = false;  // forward keeps what backward needs
-  std::int64_t V = 0;     // > 0: token inputs out of a vocabulary of V (Tokens)
+  bool reverse = false;              // from the last step to the first
+  bool masked = false;               // lengths or a reset mask are given
+  bool training = false;             // forward keeps what backward needs
+  std::int64_t V = 0;                // > 0: token inputs out of a vocabulary of V (Tokens)
+  std::vector<std::int64_t> delays;  // ascending, each at least 2: h_{t-d} enters the gates beside x_t
+  bool own_reset = false;            // resets lead to h_reset and c_reset (and a past of zeros), not to h0, c0, past
+  std::int64_t past_steps() const { return delays.empty() ? 0 : delays.back() - 1; }
 };
 
 // Layouts of the weights; each depends on one weight tensor alone.
@@ -27,14 +31,18 @@ enum class RecurrentPack : std::uint8_t {
   recurrent_second,
   input_back,
   recurrent_back,
-  recurrent_back_second
+  recurrent_back_second,
+  delay,
+  delay_back
 };
-// w: weight_ih (G*H, columns = I) or weight_hh (G*H, columns = H). Null for a second stage that the cell lacks.
+// w: weight_ih (G*H, columns = I) or weight_hh or weight_delay (G*H, columns = H). Null for a second stage that the
+// cell lacks.
 PackedPtr pack_recurrent(Device device, RecurrentPack layout, const LayerSpec& layer, DType dtype, std::int64_t columns,
                          const void* w);
 struct RecurrentWeights {
   PackedPtr input, recurrent, recurrent_second;                 // forward
   PackedPtr input_back, recurrent_back, recurrent_back_second;  // backward (input_back may be null: dx not wanted)
+  std::vector<PackedPtr> delay, delay_back;                     // one per delay
   const void* bias_ih = nullptr;                                // (G*H) or null
   const void* unit = nullptr;                                   // (unit_weights_of(layer), H) or null
   const void* bias_hh = nullptr;
@@ -44,11 +52,14 @@ struct RecurrentWeights {
 // results to backward and must stay untouched in between.
 struct RecurrentSizes {
   std::int64_t gates = 0, c = 0, states = 0, p = 0, bias = 0, unit = 0, flags = 0, table = 0;
+  std::int64_t delayed = 0, c_reset = 0, ages = 0, past_source = 0;  // the last two: int64
 };
 RecurrentSizes recurrent_sizes(Device device, const RecurrentGeometry& g);
 struct RecurrentBuffers {
   void *gates = nullptr, *c = nullptr, *states = nullptr, *p = nullptr, *bias = nullptr, *unit = nullptr,
-       *table = nullptr;
+       *table = nullptr, *delayed = nullptr, *c_reset = nullptr;
+  std::int64_t* ages = nullptr;
+  std::int64_t* past_source = nullptr;  // (past_steps, N): what past_n was copied from
   std::uint8_t* flags = nullptr;
 };
 
@@ -59,19 +70,27 @@ struct Tokens {
   const void* embedding = nullptr;    // (V, I)
 };
 
+// Values of past_source, beside rows of y (t * N + n).
+constexpr std::int64_t kFromNothing = -1, kFromReset = -2;  // zeros; row n of h_reset
+constexpr std::int64_t kFromStart = -2;  // kFromStart - number: row n of h_{-number}, h0 for number 1, else past
+
 struct RecurrentForward {
   RecurrentGeometry geometry;
   RecurrentWeights weights;
   RecurrentBuffers buffers;
   const void* x = nullptr;  // (T, N, I), or
   Tokens tokens;
-  const void *h0 = nullptr, *c0 = nullptr;  // (N, H) or null: zeros
-  const std::int64_t* lengths = nullptr;    // (N) or null
-  const std::uint8_t* reset = nullptr;      // (T, N) or null
-  void* y = nullptr;                        // (T, N, H)
-  void *h_n = nullptr, *c_n = nullptr;      // (N, H)
-  bool bias_ready = false;                  // buffers.bias and .unit were filled by an earlier call, same weights
-  int threads = 0;                          // 0: as the work deserves
+  const void *h0 = nullptr, *c0 = nullptr;            // (N, H) or null: zeros
+  const void* past = nullptr;                         // (past_steps, N, H): h_{-2}, h_{-3}, ... or null: zeros
+  std::int64_t past_first = 0;                        // where h_{-2} stands in past; the others follow, around its end
+  const void *h_reset = nullptr, *c_reset = nullptr;  // (N, H) or null: zeros; with own_reset
+  const std::int64_t* lengths = nullptr;              // (N) or null
+  const std::uint8_t* reset = nullptr;                // (T, N) or null
+  void* y = nullptr;                                  // (T, N, H)
+  void *h_n = nullptr, *c_n = nullptr;                // (N, H)
+  void* past_n = nullptr;                             // (past_steps, N, H) or null: not wanted
+  bool bias_ready = false;  // buffers.bias was filled by an earlier call with the same weights
+  int threads = 0;          // 0: as the work deserves
 };
 void recurrent_forward(Device device, const RecurrentForward& f);
 
@@ -83,9 +102,11 @@ struct RecurrentBackward {
   Tokens tokens;
   const void *dy = nullptr, *dh_n = nullptr, *dc_n = nullptr;  // any may be null: zero
   void *dx = nullptr, *dh0 = nullptr, *dc0 = nullptr;          // null: not wanted; dx (V, I) with tokens
-  void *dw_ih = nullptr, *dw_hh = nullptr;                     // both or neither
-  void *db_ih = nullptr, *db_hh = nullptr;                     // null without bias
-  void* d_unit = nullptr;                                      // gradient of weights.unit; null: not wanted
+  void *dpast = nullptr, *dh_reset = nullptr, *dc_reset = nullptr;
+  void *dw_ih = nullptr, *dw_hh = nullptr;  // both or neither
+  void *db_ih = nullptr, *db_hh = nullptr;  // null without bias
+  void* d_unit = nullptr;                   // gradient of weights.unit; null: not wanted
+  std::vector<void*> dw_delay;              // with dw_hh, one per delay
 };
 void recurrent_backward(Device device, const RecurrentBackward& b);
 

@@ -27,6 +27,24 @@ void check_state(const RecurrentSpec& spec, const std::vector<Tensor>& state, co
   }
 }
 
+void check_past(const RecurrentSpec& spec, const std::vector<Tensor>& past, std::int64_t N, DType dtype) {
+  if (past.empty()) return;
+  const std::size_t wanted = spec.layers.size() * static_cast<std::size_t>(spec.directions());
+  if (past.size() != wanted)
+    throw_argument(kOp, "past", std::to_string(wanted) + " tensors, one per layer and direction",
+                   std::to_string(past.size()));
+  for (std::size_t i = 0; i < wanted; ++i) {
+    if (!past[i].defined()) continue;
+    const LayerSpec& layer = spec.layers[i / static_cast<std::size_t>(spec.directions())];
+    const std::string argument = "past[" + std::to_string(i) + "]";
+    if (layer.delays.empty()) throw_argument(kOp, argument, "none", "a state", "this layer has no delays");
+    const Shape shape = {layer.delays.back() - 1, N, layer.hidden_size};
+    if (past[i].shape() != shape)
+      throw_argument(kOp, argument, "shape (d_max-1, N, H) = " + to_string(shape), to_string(past[i].shape()));
+    if (past[i].dtype() != dtype) throw_type(kOp, argument, name_of(dtype), name_of(past[i].dtype()));
+  }
+}
+
 void check_masks(const RecurrentInput& input, std::int64_t T, std::int64_t N) {
   if (const Tensor& lengths = input.lengths; lengths.defined()) {
     if (lengths.dtype() != DType::int64) throw_type(kOp, "lengths", "int64", name_of(lengths.dtype()));
@@ -83,6 +101,7 @@ void check_input(const RecurrentSpec& spec, const std::vector<Tensor>& parameter
   if (steps[0] < 1) throw_argument(kOp, tokens ? "ids" : "x", "at least one time step", to_string(steps));
   check_state(spec, input.state.h, "h_0", steps[1], read.dtype(), false);
   check_state(spec, input.state.c, "c_0", steps[1], read.dtype(), true);
+  check_past(spec, input.state.past, steps[1], read.dtype());
   check_masks(input, steps[0], steps[1]);
   if (input.training && spec.dropout > 0.0 && spec.layers.size() > 1 && input.generator == nullptr)
     throw_argument(kOp, "generator", "a Generator, since dropout acts in training", "none");
@@ -111,20 +130,21 @@ RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& 
   check_input(spec, parameters, input);
   RecurrentOutput out;
   LayerInput in = first_input(input);
-  const bool cells = spec.has_cell_state();
+  const bool cells = spec.has_cell_state(), delays = spec.has_delays();
   const StackParameters stack = split_parameters(spec, parameters);
   const std::int64_t layers = static_cast<std::int64_t>(spec.layers.size());
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     std::vector<Tensor> outputs;
     for (std::int64_t direction = 0; direction < spec.directions(); ++direction) {
       const std::size_t i = static_cast<std::size_t>(layer * spec.directions() + direction);
-      in.h0 = input.state.h.empty() ? Tensor() : input.state.h[i];
-      in.c0 = input.state.c.empty() ? Tensor() : input.state.c[i];
+      const auto given = [i](const std::vector<Tensor>& kind) { return kind.empty() ? Tensor() : kind[i]; };
+      in.start = {given(input.state.h), given(input.state.c), given(input.state.past)};
       in.reverse = direction == 1;
       LayerResult r = recurrent_layer(spec.layers[static_cast<std::size_t>(layer)], stack.layers[i], in);
       outputs.push_back(r.y);
-      out.state.h.push_back(r.h);
-      if (cells) out.state.c.push_back(r.c);
+      out.state.h.push_back(r.state.h);
+      if (cells) out.state.c.push_back(r.state.c);
+      if (delays) out.state.past.push_back(r.state.past);
     }
     in.ids = Tensor();
     in.x = outputs.size() == 1 ? outputs[0] : cat(outputs, 2);

@@ -8,7 +8,7 @@ backend::PackedPtr packed(backend::RecurrentPack layout, const LayerSpec& layer,
   const TensorImpl& impl = *w.impl();
   const Device device = w.device();
   // A storage belongs to one weight in practice; the key tells slices and uses with other sizes apart all the same.
-  std::uint64_t key = 1 + static_cast<std::uint64_t>(layout) + 8 * static_cast<std::uint64_t>(layer.cell);
+  std::uint64_t key = 1 + static_cast<std::uint64_t>(layout) + 16 * static_cast<std::uint64_t>(layer.cell);
   for (const std::int64_t part :
        {layer.hidden_size, w.size(0), w.size(1), impl.offset, static_cast<std::int64_t>(w.dtype())})
     key = (key ^ static_cast<std::uint64_t>(part)) * 0x9E3779B97F4A7C15ull + (key >> 29);
@@ -22,7 +22,7 @@ void* mutable_or_null(Tensor& t) { return t.defined() ? t.mutable_raw() : nullpt
 
 // The tensors behind backend::RecurrentBuffers; they live until backward has run.
 struct Workspace {
-  Tensor gates, c, states, p, bias, unit, flags, table;
+  Tensor gates, c, states, p, bias, unit, flags, table, delayed, c_reset, ages, past_source;
   backend::RecurrentBuffers buffers;
 
   explicit Workspace(Device device, const backend::RecurrentGeometry& g) {
@@ -39,69 +39,120 @@ struct Workspace {
     buffers.bias = make(bias, s.bias, g.dtype);
     buffers.unit = make(unit, s.unit, g.dtype);
     buffers.table = make(table, s.table, g.dtype);
+    buffers.delayed = make(delayed, s.delayed, g.dtype);
+    buffers.c_reset = make(c_reset, s.c_reset, g.dtype);
+    buffers.past_source = static_cast<std::int64_t*>(make(past_source, s.past_source, DType::int64));
+    buffers.ages = static_cast<std::int64_t*>(make(ages, s.ages, DType::int64));
     buffers.flags = static_cast<std::uint8_t*>(make(flags, s.flags, DType::uint8));
   }
 };
+
+// The node's inputs: these, then the parameters as LayerParameters::all() has them. x is the embedding where there are
+// ids.
+enum Input : std::size_t { kX, kH0, kC0, kPast, kHReset, kCReset, kParameters };
+enum Output : std::size_t { kY, kH, kOthers };  // then c and past, where there are any
 
 // What backward needs from forward.
 struct Kept {
   backend::RecurrentGeometry geometry;
   std::uint64_t epoch = 0;  // of the instruction set, which decides the workspace's layout
   std::shared_ptr<Workspace> workspace;
-  Saved x, ids, y, h0;
-  std::array<Saved, LayerParameters::kCount> parameters;
-  bool want_x = false, want_h0 = false, want_c0 = false, want_parameters = false;
+  std::vector<Saved> inputs;
+  std::vector<bool> wanted;  // gradients of the inputs
+  Saved ids, y;
+  bool has_c = false;
 };
 
-// Gradients in the order of the node's inputs: x, h0, c0, then the parameters as LayerParameters::all() has them.
+// The gradient of the past that the layer left behind goes where its rows were copied from: steps of y, or the states
+// given. `grads` is by Input.
+template <typename T>
+void spread_past(const Workspace& workspace, const backend::RecurrentGeometry& g, const Tensor& dpast_n, T* dy,
+                 std::vector<Tensor>* grads) {
+  const auto add = [&](T* to, std::int64_t row, const T* from) {
+    for (std::int64_t u = 0; u < g.H; ++u) to[row * g.H + u] += from[u];
+  };
+  const auto start = [&](Input input) {
+    Tensor& t = (*grads)[input];
+    return t.defined() ? t.mutable_data<T>() : nullptr;
+  };
+  const std::int64_t* const source = workspace.buffers.past_source;
+  for (std::int64_t i = 0; i < g.past_steps() * g.N; ++i) {
+    const T* const from = dpast_n.data<T>() + i * g.H;
+    const std::int64_t n = i % g.N;
+    if (dy) {
+      if (source[i] >= 0) add(dy, source[i], from);
+    } else if (source[i] == backend::kFromReset) {
+      if (T* to = start(kHReset)) add(to, n, from);
+    } else if (source[i] < backend::kFromStart) {
+      const std::int64_t number = backend::kFromStart - source[i];
+      if (T* to = start(number == 1 ? kH0 : kPast)) add(to, number == 1 ? n : (number - 2) * g.N + n, from);
+    }
+  }
+}
+void spread_past(const Kept& kept, const Tensor& dpast_n, Tensor* dy, std::vector<Tensor>* grads) {
+  if (kept.geometry.dtype == DType::float64)
+    spread_past<double>(*kept.workspace, kept.geometry, dpast_n, dy ? dy->mutable_data<double>() : nullptr, grads);
+  else
+    spread_past<float>(*kept.workspace, kept.geometry, dpast_n, dy ? dy->mutable_data<float>() : nullptr, grads);
+}
+
+// Gradients of the node's inputs.
 std::vector<Tensor> backward(const Kept& kept, const std::vector<Tensor>& dout) {
   const char* const op = name_of(kept.geometry.cell);
   const backend::RecurrentGeometry& g = kept.geometry;
   if (kept.epoch != backend::pack_epoch(Device::cpu))
     throw_argument(std::string(op) + " backward", "target", "the instruction set that the forward pass ran on",
                    "another one", "set_target() was called in between; run the forward computation again");
+  const auto saved = [&](std::size_t i) { return kept.inputs[i].defined() ? kept.inputs[i].get(op) : Tensor(); };
   LayerParameters p;
-  for (std::size_t i = 0; i < LayerParameters::kCount; ++i)
-    if (kept.parameters[i].defined()) *p.all()[i] = kept.parameters[i].get(op);
+  p.weight_delay.resize(g.delays.size());
+  const std::vector<Tensor*> all = p.all();
+  for (std::size_t i = 0; i < all.size(); ++i) *all[i] = saved(kParameters + i);
   backend::RecurrentBackward b;
   b.geometry = g;
   b.buffers = kept.workspace->buffers;
-  add_backward_weights({g.cell, g.H, g.options}, p, kept.want_x, b.weights);
-  const Tensor& x = kept.x.get(op);
+  add_backward_weights({g.cell, g.H, g.options}, p, kept.wanted[kX], b.weights);
+  const Tensor x = saved(kX), h0 = saved(kH0);
   b.x = x.raw();
   if (kept.ids.defined()) b.tokens = {kept.ids.get(op).data<std::int64_t>(), x.raw()};
   b.y = kept.y.get(op).raw();
-  b.h0 = kept.h0.defined() ? kept.h0.get(op).raw() : nullptr;
-  b.dy = raw_or_null(dout[0]);
-  b.dh_n = raw_or_null(dout[1]);
-  b.dc_n = dout.size() > 2 ? raw_or_null(dout[2]) : nullptr;
-  std::vector<Tensor> grads(3 + LayerParameters::kCount);
-  const auto make = [&](std::size_t i, bool wanted, Shape shape) -> void* {
-    if (!wanted) return nullptr;
-    grads[i] = Tensor::empty(std::move(shape), g.dtype);
+  b.h0 = raw_or_null(h0);
+  const Tensor dpast_n = dout.size() > kOthers + kept.has_c ? dout[kOthers + kept.has_c] : Tensor();
+  Tensor dy = dout[kY];
+  if (dpast_n.defined()) {
+    dy = dy.defined() ? dy.detach().clone() : Tensor::zeros({g.T, g.N, g.H}, g.dtype);
+    spread_past(kept, dpast_n, &dy, nullptr);
+  }
+  b.dy = raw_or_null(dy);
+  b.dh_n = raw_or_null(dout[kH]);
+  b.dc_n = kept.has_c ? raw_or_null(dout[kOthers]) : nullptr;
+  std::vector<Tensor> grads(kept.inputs.size());
+  const auto make = [&](std::size_t i, const Shape& shape, bool wanted) -> void* {
+    if (!wanted || !kept.inputs[i].defined()) return nullptr;
+    grads[i] = Tensor::empty(shape, g.dtype);
     return mutable_or_null(grads[i]);
   };
-  b.dx = make(0, kept.want_x, x.shape());
-  b.dh0 = make(1, kept.want_h0, {g.N, g.H});
-  b.dc0 = make(2, kept.want_c0, {g.N, g.H});
-  std::array<void*, LayerParameters::kCount> gradient{};
-  for (std::size_t i = 0; i < LayerParameters::kCount; ++i) {
-    const Tensor& parameter = *p.all()[i];
-    if (parameter.defined()) gradient[i] = make(3 + i, kept.want_parameters, parameter.shape());
-  }
+  b.dx = make(kX, x.shape(), kept.wanted[kX]);
+  const auto state = [&](Input i, const Shape& shape) { return make(i, shape, kept.wanted[i]); };
+  b.dh0 = state(kH0, {g.N, g.H});
+  b.dc0 = state(kC0, {g.N, g.H});
+  b.dpast = state(kPast, {g.past_steps(), g.N, g.H});
+  b.dh_reset = state(kHReset, {g.N, g.H});
+  b.dc_reset = state(kCReset, {g.N, g.H});
+  bool parameters = false;
+  for (std::size_t i = kParameters; i < kept.wanted.size(); ++i) parameters = parameters || kept.wanted[i];
+  std::vector<void*> gradient;
+  for (std::size_t i = 0; i < all.size(); ++i)
+    gradient.push_back(all[i]->defined() ? make(kParameters + i, all[i]->shape(), parameters) : nullptr);
   b.dw_ih = gradient[0];
   b.dw_hh = gradient[1];
   b.db_ih = gradient[2];
   b.db_hh = gradient[3];
   b.d_unit = gradient[4];
+  b.dw_delay.assign(gradient.begin() + 5, gradient.end());
   backend::recurrent_backward(x.device(), b);
+  if (dpast_n.defined()) spread_past(kept, dpast_n, nullptr, &grads);
   return grads;
-}
-
-bool any_requires_grad(const std::vector<Tensor>& tensors) {
-  for (const Tensor& t : tensors)
-    if (t.defined() && t.requires_grad()) return true;
-  return false;
 }
 
 }  // namespace
@@ -132,6 +183,7 @@ backend::RecurrentWeights forward_weights(const LayerSpec& layer, const LayerPar
   w.input = packed(backend::RecurrentPack::input, layer, p.weight_ih);
   w.recurrent = packed(backend::RecurrentPack::recurrent, layer, p.weight_hh);
   w.recurrent_second = packed(backend::RecurrentPack::recurrent_second, layer, p.weight_hh);
+  for (const Tensor& d : p.weight_delay) w.delay.push_back(packed(backend::RecurrentPack::delay, layer, d));
   w.bias_ih = raw_or_null(p.bias_ih);
   w.bias_hh = raw_or_null(p.bias_hh);
   w.unit = raw_or_null(p.unit);
@@ -143,13 +195,14 @@ void add_backward_weights(const LayerSpec& layer, const LayerParameters& p, bool
   if (want_dx) w.input_back = packed(backend::RecurrentPack::input_back, layer, p.weight_ih);
   w.recurrent_back = packed(backend::RecurrentPack::recurrent_back, layer, p.weight_hh);
   w.recurrent_back_second = packed(backend::RecurrentPack::recurrent_back_second, layer, p.weight_hh);
+  for (const Tensor& d : p.weight_delay) w.delay_back.push_back(packed(backend::RecurrentPack::delay_back, layer, d));
 }
 
 LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& parameters, const LayerInput& in) {
   LayerParameters p = parameters;
-  const Tensor &x = in.x, &h0 = in.h0, &c0 = in.c0;
+  const Tensor& x = in.x;
   const bool tokens = in.ids.defined();
-  std::vector<Tensor> inputs = {x, h0, c0};
+  std::vector<Tensor> inputs = {x, in.start.h, in.start.c, in.start.past, in.reset.h, in.reset.c};
   for (const Tensor* t : p.all()) inputs.push_back(*t);
   const bool recorded = should_record(inputs);
   backend::RecurrentForward f;
@@ -165,23 +218,30 @@ LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& param
   g.reverse = in.reverse;
   g.masked = in.lengths.defined() || in.reset_mask.defined();
   g.training = recorded;
+  g.delays = layer.delays;
+  g.own_reset = in.own_reset && g.masked;
   LayerResult out;
   out.y = Tensor::empty({g.T, g.N, g.H}, g.dtype);
-  out.h = Tensor::empty({g.N, g.H}, g.dtype);
-  if (states_of(layer.cell) == 2) out.c = Tensor::empty({g.N, g.H}, g.dtype);
+  out.state.h = Tensor::empty({g.N, g.H}, g.dtype);
+  if (states_of(layer.cell) == 2) out.state.c = Tensor::empty({g.N, g.H}, g.dtype);
+  if (!g.delays.empty()) out.state.past = Tensor::empty({g.past_steps(), g.N, g.H}, g.dtype);
   const std::uint64_t epoch = backend::pack_epoch(x.device());
   auto workspace = std::make_shared<Workspace>(x.device(), g);
   f.weights = forward_weights(layer, p);
   f.buffers = workspace->buffers;
   f.x = x.raw();
   if (tokens) f.tokens = {in.ids.data<std::int64_t>(), x.raw()};
-  f.h0 = raw_or_null(h0);
-  f.c0 = raw_or_null(c0);
+  f.h0 = raw_or_null(in.start.h);
+  f.c0 = raw_or_null(in.start.c);
+  f.past = raw_or_null(in.start.past);
+  f.h_reset = raw_or_null(in.reset.h);
+  f.c_reset = raw_or_null(in.reset.c);
   f.lengths = in.lengths.defined() ? in.lengths.data<std::int64_t>() : nullptr;
   f.reset = in.reset_mask.defined() ? in.reset_mask.data<std::uint8_t>() : nullptr;
   f.y = out.y.mutable_raw();
-  f.h_n = out.h.mutable_raw();
-  f.c_n = mutable_or_null(out.c);
+  f.h_n = out.state.h.mutable_raw();
+  f.c_n = mutable_or_null(out.state.c);
+  f.past_n = mutable_or_null(out.state.past);
   if (g.N > 0) backend::recurrent_forward(x.device(), f);
   if (!recorded) return out;
 
@@ -189,17 +249,16 @@ LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& param
   kept.geometry = g;
   kept.epoch = epoch;
   kept.workspace = std::move(workspace);
-  kept.x = Saved(x);
+  for (const Tensor& t : inputs) {
+    kept.inputs.emplace_back(t);
+    kept.wanted.push_back(t.defined() && t.requires_grad());
+  }
   kept.ids = Saved(in.ids);
   kept.y = Saved(out.y);
-  kept.h0 = Saved(h0);
-  for (std::size_t i = 0; i < LayerParameters::kCount; ++i) kept.parameters[i] = Saved(*p.all()[i]);
-  kept.want_x = x.requires_grad();
-  kept.want_h0 = h0.defined() && h0.requires_grad();
-  kept.want_c0 = c0.defined() && c0.requires_grad();
-  kept.want_parameters = any_requires_grad({inputs.begin() + 3, inputs.end()});
-  std::vector<Tensor*> outputs = {&out.y, &out.h};
-  if (out.c.defined()) outputs.push_back(&out.c);
+  kept.has_c = out.state.c.defined();
+  std::vector<Tensor*> outputs = {&out.y, &out.state.h};
+  for (Tensor* t : {&out.state.c, &out.state.past})
+    if (t->defined()) outputs.push_back(t);
   record(name_of(layer.cell), std::move(inputs), std::move(outputs),
          [kept = std::move(kept)](const std::vector<Tensor>& dout) { return backward(kept, dout); });
   return out;

@@ -2,7 +2,7 @@
 // Internal to core/; shared by the stack (recurrent.cpp) and the stream (stream.cpp).
 #pragma once
 
-#include <array>
+#include <vector>
 
 #include "backend/recurrent.h"
 #include "core/tensor_impl.h"
@@ -13,9 +13,13 @@ namespace rnncore {
 struct LayerParameters {
   Tensor weight_ih, weight_hh, bias_ih, bias_hh;  // biases undefined when the spec has none
   Tensor unit;                                    // weights of one unit each (peepholes), undefined without
+  std::vector<Tensor> weight_delay;               // (G*H, H), one per delay
   // Every tensor, in the order of the node's inputs.
-  static constexpr std::size_t kCount = 5;
-  std::array<Tensor*, kCount> all() { return {&weight_ih, &weight_hh, &bias_ih, &bias_hh, &unit}; }
+  std::vector<Tensor*> all() {
+    std::vector<Tensor*> tensors = {&weight_ih, &weight_hh, &bias_ih, &bias_hh, &unit};
+    for (Tensor& t : weight_delay) tensors.push_back(&t);
+    return tensors;
+  }
 };
 struct StackParameters {
   std::vector<LayerParameters> layers;  // one per (layer, direction), layer-major
@@ -30,13 +34,20 @@ backend::RecurrentWeights forward_weights(const LayerSpec& layer, const LayerPar
 void add_backward_weights(const LayerSpec& layer, const LayerParameters& p, bool want_dx,
                           backend::RecurrentWeights& weights);
 
+// The states of one layer and direction. past (d_max - 1, N, H): h of two steps ago, three steps ago, ...
+struct LayerState {
+  Tensor h, c, past;
+};
 struct LayerResult {
-  Tensor y, h, c;
+  Tensor y;
+  LayerState state;
 };
 // What a layer reads: x (T, N, I), or ids (T, N) with x as the embedding matrix (V, I).
 struct LayerInput {
   Tensor x, ids;
-  Tensor h0, c0;               // (N, H) or undefined
+  LayerState start;            // each or undefined: zeros
+  bool own_reset = false;      // resets lead to `reset` and a past of zeros, else to `start`
+  LayerState reset;            // h and c (N, H), or undefined: zeros
   Tensor lengths, reset_mask;  // or undefined
   bool reverse = false;
 };

@@ -11,6 +11,7 @@ struct Stream::Impl {
     LayerParameters parameters;  // own copies: biases are read at each step
     std::vector<Tensor> buffers;
     Tensor h, c, h_next, c_next, y;
+    Tensor past;  // a ring: call.past_first says where it begins
   };
   RecurrentSpec spec;
   std::int64_t batch = 0;
@@ -31,6 +32,7 @@ struct Stream::Impl {
     g.N = batch;
     g.I = spec.layer_input_size(index);
     g.H = kind.hidden_size;
+    g.delays = kind.delays;
     layer.call.threads = 1;
     layer.call.weights = forward_weights(kind, layer.parameters);
     const backend::RecurrentSizes s = backend::recurrent_sizes(Device::cpu, g);
@@ -45,6 +47,13 @@ struct Stream::Impl {
     layer.call.buffers.p = make(s.p);
     layer.call.buffers.bias = make(s.bias);
     layer.call.buffers.unit = make(s.unit);
+    layer.call.buffers.delayed = make(s.delayed);
+    if (s.ages > 0) {
+      layer.buffers.push_back(Tensor::empty({s.ages}, DType::int64));
+      layer.call.buffers.ages = layer.buffers.back().mutable_data<std::int64_t>();
+      layer.past = Tensor::zeros({g.past_steps(), batch, g.H}, dtype);
+      layer.call.past = layer.past.raw();
+    }
     layer.h = Tensor::zeros({batch, g.H}, dtype);
     layer.h_next = Tensor::zeros({batch, g.H}, dtype);
     layer.y = Tensor::zeros({batch, g.H}, dtype);
@@ -60,6 +69,16 @@ struct Stream::Impl {
     layers.push_back(std::move(layer));
   }
 
+  // The ring in order.
+  Tensor copy_past(const Layer& layer) const {
+    Tensor out = Tensor::empty(layer.past.shape(), dtype);
+    const std::int64_t bytes = batch * layer.call.geometry.H * size_of(dtype);
+    char* const to = static_cast<char*>(out.mutable_raw());
+    for (std::int64_t i = 0; i < layer.call.geometry.past_steps(); ++i)
+      std::memcpy(to + i * bytes, past_slot(layer.call, i), static_cast<std::size_t>(bytes));
+    return out;
+  }
+
   void step(const void* in, void* out) noexcept {
     const void* x = in;
     for (Layer& layer : layers) {
@@ -69,11 +88,22 @@ struct Stream::Impl {
       call.bias_ready = true;
       // The state just made becomes the state entering the next step.
       const std::size_t bytes = static_cast<std::size_t>(batch * call.geometry.H * size_of(dtype));
+      if (call.past) {  // h_{t-1} takes the place of the oldest
+        const std::int64_t steps = call.geometry.past_steps();
+        call.past_first = (call.past_first + steps - 1) % steps;
+        std::memcpy(past_slot(call, 0), call.h0, bytes);
+      }
       std::memcpy(const_cast<void*>(call.h0), call.h_n, bytes);
       if (call.c_n) std::memcpy(const_cast<void*>(call.c0), call.c_n, bytes);
       x = call.y;
     }
     std::memcpy(out, x, static_cast<std::size_t>(batch * spec.layers.back().hidden_size * size_of(dtype)));
+  }
+
+  // Number `i` of the ring, the latest first.
+  void* past_slot(const backend::RecurrentForward& call, std::int64_t i) const noexcept {
+    const std::int64_t slot = (call.past_first + i) % call.geometry.past_steps();
+    return static_cast<char*>(const_cast<void*>(call.past)) + slot * batch * call.geometry.H * size_of(dtype);
   }
 
   void clear(std::int64_t first, std::int64_t count) noexcept {
@@ -83,6 +113,9 @@ struct Stream::Impl {
         if (state)
           std::memset(static_cast<char*>(const_cast<void*>(state)) + first * row, 0,
                       static_cast<std::size_t>(count * row));
+      for (std::int64_t i = 0; i < layer.call.geometry.past_steps(); ++i)
+        std::memset(static_cast<char*>(past_slot(layer.call, i)) + first * row, 0,
+                    static_cast<std::size_t>(count * row));
     }
   }
 };
@@ -118,6 +151,7 @@ RecurrentState Stream::state() const {
   for (const Impl::Layer& layer : impl_->layers) {
     state.h.push_back(layer.h.clone());
     if (impl_->spec.has_cell_state()) state.c.push_back(layer.c.defined() ? layer.c.clone() : Tensor());
+    if (impl_->spec.has_delays()) state.past.push_back(layer.past.defined() ? impl_->copy_past(layer) : Tensor());
   }
   return state;
 }
@@ -140,9 +174,13 @@ void Stream::set_state(const RecurrentState& state) {
   };
   check(state.h, "h", &Impl::Layer::h, true);
   check(state.c, "c", &Impl::Layer::c, impl_->spec.has_cell_state());
+  check(state.past, "past", &Impl::Layer::past, impl_->spec.has_delays());
   for (std::size_t i = 0; i < impl_->layers.size(); ++i) {
     impl_->layers[i].h.copy_(state.h[i]);
     if (impl_->layers[i].c.defined()) impl_->layers[i].c.copy_(state.c[i]);
+    if (!impl_->layers[i].past.defined()) continue;
+    impl_->layers[i].past.copy_(state.past[i]);
+    impl_->layers[i].call.past_first = 0;
   }
 }
 

@@ -1,7 +1,7 @@
 // A recurrent layer backward: the steps in reverse, then dx and the weight gradients as products over all T*N rows.
 #include <cstring>
 
-#include "backend/cpu/recurrent_layout.h"
+#include "backend/cpu/recurrent_delays.h"
 
 namespace rnncore::cpu {
 namespace {
@@ -46,6 +46,15 @@ class Backward {
       unit_gradients_ = Buffer(static_cast<std::size_t>(l_.N * l_.unit_values()) * sizeof(T));
       std::memset(unit_gradients_.data(), 0, unit_gradients_.bytes());
     }
+    if (!l_.delays.empty()) {
+      reached_.resize(l_.delays.size() * static_cast<std::size_t>(l_.T_ * l_.N));
+      for (std::size_t i = 0; i < l_.delays.size(); ++i)
+        for (std::int64_t step = 0; step + l_.delays[i] < l_.T_; ++step)
+          for (std::int64_t n = 0; n < l_.N; ++n)
+            reached_[static_cast<std::size_t>(at_of(i, step) + n)] =
+                b_.buffers.ages[(step + l_.delays[i]) * l_.N + n] >= l_.delays[i];
+      if (b_.dpast) load_rows(dpast_, nullptr, b_.geometry.past_steps() * l_.N, l_.H, l_.units);
+    }
     if (!b_.dw_ih) return;
     input_tiles_ = gradient_tiles(l_, l_.k.input_first, l_.k.input_count, table_.row_tile);
     recurrent_tiles_ = gradient_tiles(l_, l_.k.recurrent_first, l_.k.recurrent_count, table_.row_tile);
@@ -65,6 +74,10 @@ class Backward {
       m.barrier();
     }
     if (b_.dh0 && !l_.numbers.truncate_gates) initial_state(m);
+    if (!l_.delays.empty() && !l_.numbers.truncate_gates && (b_.dh0 || b_.dpast || b_.dh_reset)) {
+      m.barrier();
+      delayed_past(m);
+    }
     if (b_.dx) input_gradient(m);
     if (!b_.dw_ih) return;
     m.barrier();
@@ -104,6 +117,11 @@ class Backward {
     s.numbers = &l_.numbers;
     s.unit_weights = static_cast<const T*>(b_.buffers.unit);
     s.unit_gradients = static_cast<T*>(unit_gradients_.data());
+    DelayedGates<T> delayed[kMostDelays];
+    for (std::size_t i = 0; i < l_.delays.size() && step + l_.delays[i] < l_.T_; ++i)
+      delayed[s.delays++] = {gates_of(l_.time_of(step + l_.delays[i])), b_.weights.delay_back[i]->template data<T>(),
+                             reached_.data() + at_of(i, step)};
+    s.delayed = delayed;
     l_.k.backward[0](s);
     if (!sharing_.by_rows) m.barrier();
     if (l_.k.stages == 2) {
@@ -130,6 +148,39 @@ class Backward {
     RowProduct<T> p = gates_product(gates_of(l_.time_of(0)), l_.N, l_.k.recurrent_first, l_.k.recurrent_count);
     p.b = b_.weights.recurrent_back.get();
     p.c = static_cast<T*>(dh_.data());
+    p.c_row = p.columns = l_.units;
+    p.start = Start::c;
+    row_product(m, p);
+  }
+
+  std::int64_t at_of(std::size_t delay, std::int64_t step) const {
+    return (static_cast<std::int64_t>(delay) * l_.T_ + step) * l_.N;
+  }
+
+  // What delayed states from before a sequence's first step receive: its initial state and its past.
+  void delayed_past(const Member& m) const {
+    for (std::size_t i = 0; i < l_.delays.size(); ++i)
+      for (std::int64_t step = 0; step < l_.T_; ++step) {
+        const std::int64_t d = l_.delays[i];
+        if (!l_.masked) {
+          if (step < d) add_to_past(m, i, step, d - step, false, 0, l_.N);
+          continue;
+        }
+        for (std::int64_t n = 0; n < l_.N; ++n) {
+          const std::int64_t at = step * l_.N + n, number = d - b_.buffers.ages[at];
+          const std::uint8_t flags = b_.buffers.flags[at];
+          if (number >= 1 && !(flags & kRowAbsent)) add_to_past(m, i, step, number, flags & kRowFresh, n, 1);
+        }
+      }
+  }
+  void add_to_past(const Member& m, std::size_t i, std::int64_t step, std::int64_t number, bool fresh, std::int64_t n,
+                   std::int64_t rows) const {
+    const Buffer* to = number == 1 ? (fresh ? &dh0_ : &dh_) : fresh && l_.own_reset ? nullptr : &dpast_;
+    if (!to || !to->data()) return;
+    const T* const gates = gates_of(l_.time_of(step)) + n * l_.gates_row;
+    RowProduct<T> p = gates_product(gates, rows, l_.k.input_first, l_.k.input_count);
+    p.b = b_.weights.delay_back[i].get();
+    p.c = static_cast<T*>(to->data()) + (std::max<std::int64_t>(0, number - 2) * l_.N + n) * l_.units;
     p.c_row = p.columns = l_.units;
     p.start = Start::c;
     row_product(m, p);
@@ -203,6 +254,14 @@ class Backward {
       p.accumulate = true;
       trans_product(m, p, scratch_.data());
     }
+    for (std::size_t i = 0; i < l_.delays.size(); ++i) {
+      m.barrier();
+      const T* const delayed = static_cast<const T*>(b_.buffers.delayed) + at_of(i, 0) * l_.H;
+      trans_product(
+          m,
+          weight_product(input_tiles_, gates_of(0), l_.T_ * l_.N, delayed, l_.H, l_.H, static_cast<T*>(b_.dw_delay[i])),
+          scratch_.data());
+    }
     if (l_.k.stages < 2) return;
     m.barrier();
     trans_product(m,
@@ -241,8 +300,13 @@ class Backward {
 
   void finish() {
     if (b_.d_unit) write_unit_gradients();
-    write_state(b_.dh0, dh_, dh0_);
-    if (l_.k.cell) write_state(b_.dc0, dc_, dc0_);
+    const bool together = l_.masked && !l_.own_reset;  // resets lead to the initial state
+    write_rows(b_.dh0, dh_, together ? &dh0_ : nullptr, l_.N);
+    write_rows(b_.dpast, dpast_, nullptr, b_.geometry.past_steps() * l_.N);
+    if (l_.masked) write_rows(b_.dh_reset, dh0_, nullptr, l_.N);
+    if (!l_.k.cell) return;
+    write_rows(b_.dc0, dc_, together ? &dc0_ : nullptr, l_.N);
+    if (l_.masked) write_rows(b_.dc_reset, dc0_, nullptr, l_.N);
   }
   // Each row of the batch has its own sum over time; the rows are summed in order.
   void write_unit_gradients() const {
@@ -254,13 +318,13 @@ class Backward {
         for (std::int64_t u = 0; u < l_.H; ++u) out[i * l_.H + u] += from[u];
       }
   }
-  void write_state(void* out, const Buffer& last, const Buffer& resets) const {
+  void write_rows(void* out, const Buffer& from, const Buffer* more, std::int64_t rows) const {
     if (!out) return;
-    for (std::int64_t n = 0; n < l_.N; ++n)
+    for (std::int64_t r = 0; r < rows; ++r)
       for (std::int64_t u = 0; u < l_.H; ++u) {
-        const std::int64_t at = n * l_.units + u;
-        static_cast<T*>(out)[n * l_.H + u] =
-            static_cast<const T*>(last.data())[at] + (l_.masked ? static_cast<const T*>(resets.data())[at] : T(0));
+        const std::int64_t at = r * l_.units + u;
+        static_cast<T*>(out)[r * l_.H + u] =
+            static_cast<const T*>(from.data())[at] + (more ? static_cast<const T*>(more->data())[at] : T(0));
       }
   }
 
@@ -268,7 +332,8 @@ class Backward {
   Layout<T> l_;
   const GemmTable<T>& table_;
   Sharing sharing_;
-  Buffer dh_, dc_, dp_, dh0_, dc0_, unit_gradients_, scratch_;
+  Buffer dh_, dc_, dp_, dh0_, dc0_, dpast_, unit_gradients_, scratch_;
+  std::vector<std::uint8_t> reached_;  // (delay, step, row): the step's state entered the step that much later
   GradientTiles input_tiles_, recurrent_tiles_, second_tiles_;
 };
 

@@ -1,7 +1,7 @@
 // A recurrent layer forward: input products of a chunk of steps, then the chunk's steps, by one team.
 #include <cstring>
 
-#include "backend/cpu/recurrent_layout.h"
+#include "backend/cpu/recurrent_delays.h"
 
 namespace rnncore::cpu {
 namespace {
@@ -59,6 +59,11 @@ class Forward {
     else
       std::memset(states, 0, state_bytes);
     if (l_.masked) std::memcpy(l_.h_entering(states, nullptr, 0), states, state_bytes);
+    if (l_.k.cell && l_.own_reset) {
+      T* const c = static_cast<T*>(f_.buffers.c_reset);
+      std::memset(c, 0, static_cast<std::size_t>(l_.N * l_.units) * sizeof(T));
+      if (f_.c_reset) copy_rows(c, l_.units, static_cast<const T*>(f_.c_reset), l_.H, l_.N, l_.H);
+    }
     if (l_.k.cell) {
       T* const c = static_cast<T*>(f_.buffers.c);
       std::memset(c, 0, static_cast<std::size_t>(l_.N * l_.units) * sizeof(T));
@@ -73,6 +78,10 @@ class Forward {
       }
     }
     if (l_.masked) fill_flags(l_, f_, f_.buffers.flags);
+    if (!l_.delays.empty()) {
+      fill_ages(l_, f_.buffers.flags, f_.buffers.ages);
+      copy_delayed(l_, f_, 0, 0, l_.N);
+    }
     const double input_work = l_.input_work();
     int threads = f_.threads ? f_.threads : threads_for(input_work + l_.T_ * l_.step_work());
     sharing_ = share_steps(l_, threads, l_.blocks, l_.k.forward_tile);
@@ -83,6 +92,7 @@ class Forward {
     if (l_.k.cell)
       copy_rows(static_cast<T*>(f_.c_n), l_.H, l_.c_entering(static_cast<T*>(f_.buffers.c), l_.T_), l_.units, l_.N,
                 l_.H);
+    if (f_.past_n) copy_past(l_, f_);
   }
 
  private:
@@ -162,13 +172,22 @@ class Forward {
     if (l_.masked) {
       s.h_next = step + 1 < l_.T_ ? l_.h_entering(states, y, step + 1) : static_cast<T*>(f_.h_n);
       s.flags = f_.buffers.flags + step * l_.N;
-      s.h0 = states;
+      s.h0 = l_.own_reset ? static_cast<const T*>(f_.h_reset) : states;
     }
     if (l_.k.cell) {
       T* const c = static_cast<T*>(f_.buffers.c);
       s.c_prev = l_.c_entering(c, step);
       s.c = l_.c_entering(c, step + 1);
-      s.c0 = c;
+      s.c0 = l_.own_reset ? static_cast<const T*>(f_.buffers.c_reset) : c;
+    }
+    DelayedState<T> delayed[kMostDelays];
+    for (std::size_t i = 0; i < l_.delays.size(); ++i)
+      delayed[i] = {l_.delayed_entering(f_.buffers.delayed, i, step), f_.weights.delay[i]->template data<T>()};
+    s.delayed = delayed;
+    s.delays = static_cast<int>(l_.delays.size());
+    if (s.delays > 0 && step + 1 < l_.T_) {  // of the step before, all delays being at least 2: complete by now
+      const Range share = self.share(l_.N);
+      copy_delayed(l_, f_, step + 1, share.begin, share.end);
     }
     if (l_.k.stages == 2) s.p = static_cast<T*>(f_.buffers.p) + (l_.training ? t : 0) * l_.N * l_.units;
     l_.k.forward[0](s);
@@ -197,6 +216,10 @@ backend::RecurrentSizes sizes_of(const backend::RecurrentGeometry& g) {
   s.unit = l.unit_values();
   if (g.masked) s.flags = g.T * g.N;
   s.table = g.V * l.gates_row;
+  s.delayed = static_cast<std::int64_t>(g.delays.size()) * (g.training ? g.T : 2) * g.N * g.H;
+  if (!g.delays.empty()) s.ages = g.T * g.N;
+  if (g.training) s.past_source = g.past_steps() * g.N;
+  if (l.k.cell && g.own_reset) s.c_reset = g.N * l.units;
   return s;
 }
 
@@ -224,7 +247,8 @@ backend::PackedPtr pack_of(backend::RecurrentPack which, const LayerSpec& layer,
   const Layout<T> l(g);
   const bool second = which == Which::recurrent_second || which == Which::recurrent_back_second;
   if (second && l.k.stages < 2) return nullptr;
-  const bool input = which == Which::input || which == Which::input_back;
+  const bool delayed = which == Which::delay || which == Which::delay_back;  // into the input's slots, in the step
+  const bool input = which == Which::input || which == Which::input_back || delayed;
   const int first = input ? l.k.input_first : second ? l.k.second_first : l.k.recurrent_first;
   const int count = input ? l.k.input_count : second ? l.k.second_count : l.k.recurrent_count;
   const std::vector<std::int64_t> map = gate_map(l, first, count);
@@ -234,18 +258,19 @@ backend::PackedPtr pack_of(backend::RecurrentPack which, const LayerSpec& layer,
   source.w = static_cast<const T*>(w);
   source.ld = columns;
   PanelLayout layout;
-  if (which == Which::input || which == Which::recurrent || which == Which::recurrent_second) {
+  if (which == Which::input || which == Which::recurrent || which == Which::recurrent_second || which == Which::delay) {
     layout.K = columns;
     layout.N = gates;
     const bool gaps = input && count < l.k.slots;  // the result's rows hold slots that this product does not fill
-    layout.width = !input || gaps ? count * l.k.block : table.row_vectors * table.lanes;
+    layout.width = !input || gaps || delayed ? count * l.k.block : table.row_vectors * table.lanes;
     layout.stride = gaps ? l.k.slots * l.k.block : layout.width;
     source.trans = true;
     source.column = map.data();
   } else {
     layout.K = gates;
-    layout.N = input ? (columns + table.lanes - 1) / table.lanes * table.lanes : l.units;
-    layout.width = layout.stride = input ? table.row_vectors * table.lanes : l.k.backward_width;
+    const bool by_tile = input && !delayed;
+    layout.N = by_tile ? (columns + table.lanes - 1) / table.lanes * table.lanes : l.units;
+    layout.width = layout.stride = by_tile ? table.row_vectors * table.lanes : l.k.backward_width;
     source.row = map.data();
     source.columns = columns;
   }

@@ -106,6 +106,23 @@ struct Steps {
       rest<MR - 1, NV, D>(p, 0, rows);
   }
 
+  // The same for a delayed state, into the slots of the input product.
+  static HWY_NOINLINE void delayed_product(const ForwardStep<T>& s, const DelayedState<T>& delayed, std::int64_t b,
+                                           std::int64_t row, std::int64_t rows) {
+    constexpr int kCount = Cell::kInputCount, NV = kCount * VB;
+    PanelArgs<T> p;
+    p.a = delayed.h + row * s.H;
+    p.a_row = s.H;
+    p.run = s.H;
+    p.b = delayed.weights + b * s.H * kCount * UB;
+    p.c = s.gates + row * s.gates_row + (b * kSlots + Cell::kInputFirst) * UB;
+    p.c_row = s.gates_row;
+    p.rows = rows;
+    p.columns = NV * kLanes;
+    p.start = Start::c;
+    row_panel<NV, D>(p);
+  }
+
   static HWY_INLINE void load_slots(V (&v)[kSlots], const T* gates, int vector) {
     const D d;
     for (int i = 0; i < kSlots; ++i) v[i] = hn::LoadU(d, gates + i * UB + vector * kLanes);
@@ -172,6 +189,7 @@ struct Steps {
               hn::StoreU(hn::LoadU(d, s.bias + at), d, s.gates + (row + r) * s.gates_row + at);
             }
         product<Cell::kRecurrentCount>(s, s.h_prev, s.H, Cell::kRecurrentFirst, b, row, rows);
+        for (int i = 0; i < s.delays; ++i) delayed_product(s, s.delayed[i], b, row, rows);
         for (std::int64_t r = 0; r < rows; ++r) {
           if constexpr (Cell::kStages == 1)
             forward_row(s, options, b, row + r);
@@ -253,6 +271,20 @@ struct Steps {
       if (vectors == NV) return row_panel<NV, D>(p);
       narrow<NV - 1>(p, vectors);
     }
+  }
+
+  // dh += gradients of the gates of d steps later times W_d, for the rows whose state entered that step.
+  static HWY_NOINLINE void delayed_back_product(const BackwardStep<T>& s, const DelayedGates<T>& later,
+                                                std::int64_t panel, std::int64_t row, std::int64_t rows) {
+    const auto run = [&](std::int64_t first, std::int64_t count) {
+      back_product<Cell::kInputCount>(s, later.gates, later.weights, Cell::kInputFirst, s.dh, Start::c, panel, first,
+                                      count);
+    };
+    bool all = true;
+    for (std::int64_t r = 0; r < rows; ++r) all = all && later.reached[row + r];
+    if (all) return run(row, rows);
+    for (std::int64_t r = 0; r < rows; ++r)
+      if (later.reached[row + r]) run(row + r, 1);
   }
 
   static HWY_INLINE void backward_vector(const BackwardStep<T>& s, const Options& options, std::int64_t unit,
@@ -339,6 +371,7 @@ struct Steps {
         } else if (s.gates_later) {
           back_product<Cell::kRecurrentCount>(s, s.gates_later, s.weights, Cell::kRecurrentFirst, s.dh, Start::c, panel,
                                               row, rows);
+          for (int i = 0; i < s.delays; ++i) delayed_back_product(s, s.delayed[i], panel, row, rows);
         }
         for (std::int64_t r = 0; r < rows; ++r)
           for (std::int64_t unit = panel * kWidth; unit < end; unit += kLanes) {

@@ -27,7 +27,8 @@ struct Layout {
   std::int64_t T_, N, I, H, V, blocks, units;
   std::int64_t gate_values;  // of one row of gates
   std::int64_t gates_row;    // from one row to the next
-  bool reverse, masked, training;
+  bool reverse, masked, training, own_reset;
+  const std::vector<std::int64_t>& delays;
 
   explicit Layout(const backend::RecurrentGeometry& g)
       : k(kernels_of<T>(g.cell, g.options)),
@@ -43,7 +44,9 @@ struct Layout {
         gates_row(gate_values + spread(gate_values)),
         reverse(g.reverse),
         masked(g.masked),
-        training(g.training) {}
+        training(g.training),
+        own_reset(g.own_reset),
+        delays(g.delays) {}
 
   // Rows a multiple of a page apart fall into the same few cache sets: one cache line between them spreads them.
   static std::int64_t spread(std::int64_t values) {
@@ -63,6 +66,12 @@ struct Layout {
     if (!masked) return step == 0 ? states : const_cast<T*>(y) + time_of(step - 1) * N * H;
     return states + (1 + (training ? time_of(step) : (step & 1))) * N * H;
   }
+  // h_{t-d} entering a step, for delay number i: copied there, since rows may lie in different sequences. In the order
+  // of time (one matrix for the weight gradient); in inference two buffers take turns.
+  T* delayed_entering(void* delayed, std::size_t i, std::int64_t step) const {
+    const std::int64_t slots = training ? T_ : 2, slot = training ? time_of(step) : (step & 1);
+    return static_cast<T*>(delayed) + (static_cast<std::int64_t>(i) * slots + slot) * N * H;
+  }
   // Steps whose input product is made at a time: enough rows to use the panels well, few enough to stay in cache.
   std::int64_t chunk_steps() const {
     constexpr std::int64_t kRows = 96;
@@ -71,7 +80,10 @@ struct Layout {
   // Values of one row of unit weights or of their gradients; 0 where the options leave them out.
   std::int64_t unit_values() const { return numbers.peephole ? k.unit_weights * units : 0; }
   double input_work() const { return static_cast<double>(V > 0 ? V : T_ * N) * units * I * k.input_count; }
-  double step_work() const { return static_cast<double>(N) * units * H * (k.recurrent_count + k.second_count); }
+  double step_work() const {
+    const double slots = k.recurrent_count + k.second_count + k.input_count * static_cast<double>(delays.size());
+    return static_cast<double>(N) * units * H * slots;
+  }
 };
 
 // How a team shares the time loop: by units (a barrier after every stage) or by rows (none).

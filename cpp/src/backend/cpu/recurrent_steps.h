@@ -15,6 +15,22 @@ namespace rnncore::cpu {
 constexpr std::uint8_t kRowAbsent = 1;  // the step is beyond the row's length: the state passes, the output is zero
 constexpr std::uint8_t kRowResets =
     2;  // the state leaving this step (in the order of processing) is replaced by the initial one
+constexpr std::uint8_t kRowFresh = 4;  // a reset came before: the row's sequence began in this call
+
+// A state from d steps ago, and its packed weights: one panel per block, the input product's slots.
+template <typename T>
+struct DelayedState {
+  const T* h = nullptr;  // (N, H)
+  const T* weights = nullptr;
+};
+// Gradients of the gates of d steps later, and the weights the other way round.
+template <typename T>
+struct DelayedGates {
+  const T* gates = nullptr;
+  const T* weights = nullptr;
+  const std::uint8_t* reached = nullptr;  // (N): whether this step's state entered that step
+};
+constexpr int kMostDelays = 16;
 
 // A cell's options as its kernel takes them (cells/activation.h): activations by number, none of them "standard".
 struct ActivationNumbers {
@@ -41,8 +57,10 @@ struct ForwardStep {
   T* y = nullptr;         // (N, H)
   T* h_next = nullptr;    // (N, H): the state entering the next step, where it is kept apart from y; or null
   T* p = nullptr;         // padded rows: two-stage cells
-  const T* h0 = nullptr;  // initial state (N, H), for resets
+  const T* h0 = nullptr;  // the state that resets lead to (N, H)
   const T* c0 = nullptr;  // padded rows
+  const DelayedState<T>* delayed = nullptr;
+  int delays = 0;
   const std::uint8_t* flags = nullptr;   // (N) or null
   const CellNumbers* numbers = nullptr;  // cells with options
   const T* unit_weights = nullptr;       // one padded row for each of the cell's unit weights, or null: all zero
@@ -66,6 +84,8 @@ struct BackwardStep {
   T* dp = nullptr;   // scratch rows: two-stage cells
   T* dh0 = nullptr;  // gradients that resets send to the initial state
   T* dc0 = nullptr;
+  const DelayedGates<T>* delayed = nullptr;
+  int delays = 0;
   const std::uint8_t* flags = nullptr;  // (N) or null; kRowResets: what arrives from later goes to dh0 and dc0
   const CellNumbers* numbers = nullptr;
   const T* unit_weights = nullptr;
