@@ -18,18 +18,24 @@ if TYPE_CHECKING:
     from rnncore.convert._errors import ConversionError as ConversionError
     from rnncore.convert._verify import verify as verify
     from rnncore.convert.chain import Chain as Chain
+    from rnncore.convert.graph import Graph as Graph
+    from rnncore.convert.onnx_export import to_onnx as to_onnx
+    from rnncore.convert.onnx_import import from_onnx as from_onnx
     from rnncore.convert.pytorch import from_torch as from_torch
     from rnncore.convert.to_pytorch import to_torch as to_torch
 
 _HOME = {
     "Chain": "chain",
     "ConversionError": "_errors",
+    "Graph": "graph",
+    "from_onnx": "onnx_import",
     "from_torch": "pytorch",
+    "to_onnx": "onnx_export",
     "to_torch": "to_pytorch",
     "verify": "_verify",
 }
 
-__all__ = ["Chain", "ConversionError", "from_torch", "to_torch", "verify"]
+__all__ = ["Chain", "ConversionError", "Graph", "from_onnx", "from_torch", "to_onnx", "to_torch", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -57,7 +57,7 @@ class Module:
     # Structure -------------------------------------------------------------------------------------------
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Direct submodules with their attribute names, in the order of assignment."""
-        for name, value in vars(self).items():
+        for name, value in list(vars(self).items()):  # the caller may switch modes between two of them
             if isinstance(value, Module):
                 yield name, value
 

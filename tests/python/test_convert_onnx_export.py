@@ -1,0 +1,235 @@
+"""ONNX files written: ONNX Runtime computes what rnncore computes, whole and in pieces; and back again, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnncore
+from rnncore import convert, models, nn
+from rnncore.convert import ConversionError
+from rnncore.data import Vocabulary
+
+onnx = pytest.importorskip("onnx")
+Array = np.ndarray[Any, Any]
+T, N, I = 6, 2, 3  # noqa: E741
+
+STACKS: list[Any] = [
+    make(I, 5, **options)
+    for make in (
+        nn.RNN,
+        lambda *a, **k: nn.RNN(*a, nonlinearity="relu", **k),
+        lambda *a, **k: nn.RNN(*a, nonlinearity="sigmoid", **k),
+        nn.LSTM,
+        nn.GRU,
+        lambda *a, **k: nn.GRU(*a, reset_after=False, **k),
+    )
+    for options in (
+        {},
+        {"num_layers": 2, "bidirectional": True},
+        {"num_layers": 3, "bias": False, "dropout": 0.5},
+        {"batch_first": True, "bidirectional": True},
+    )
+] + [nn.LSTM(I, [5, 4, 4]), nn.GRU(I, [2, 7], bidirectional=True)]
+
+
+def arrays_of(value: Any) -> list[Array]:
+    """The arrays of an answer, flat."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [one for part in value for one in arrays_of(part)] if isinstance(value, (tuple, list)) else [value.numpy()]
+
+
+def inputs_for(model: Any, seed: int = 0, *, steps: int = T) -> dict[str, Array]:
+    """Random values for the inputs of a model."""
+    rng = np.random.default_rng(seed)
+    sizes = {"T": steps, "N": N}
+    values: dict[str, Array] = {}
+    for port in model.graph.input:
+        kind = port.type.tensor_type
+        shape = [sizes.get(axis.dim_param) or axis.dim_value for axis in kind.shape.dim]
+        if kind.elem_type == onnx.TensorProto.INT64:
+            values[port.name] = rng.integers(0, 7, shape)
+        elif kind.elem_type == onnx.TensorProto.INT32:
+            values[port.name] = np.array([steps, 1], np.int32)
+        else:
+            dtype = np.float64 if kind.elem_type == onnx.TensorProto.DOUBLE else np.float32
+            values[port.name] = rng.uniform(-1, 1, shape).astype(dtype)
+    return values
+
+
+def runner(model: Any) -> Any:
+    """A function from inputs to outputs, both by name, by ONNX Runtime."""
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [port.name for port in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(None, inputs), strict=True))
+
+
+def ours(module: Any, inputs: dict[str, Array]) -> list[Array]:
+    """Output and final states of a recurrent module, in the order of the exported outputs."""
+    lengths = inputs.get("lengths")
+    kinds = [[value for name, value in inputs.items() if name.startswith(f"{kind}_0")] for kind in "hc"]
+    states = [[rnncore.tensor(value) for value in kind] for kind in kinds if kind]
+    ready = [state[0] if len(state) == 1 else state for state in states]
+    if (
+        any(len(state) > 1 for state in states) and module.bidirectional
+    ):  # (2, N, H) per layer: one tensor per direction
+        ready = [[part[d] for part in state for d in range(2)] for state in states]
+    elif any(len(state) > 1 for state in states):
+        ready = [[part[0] for part in state] for state in states]
+    hx = tuple(ready) if len(ready) == 2 else ready[0]
+    output, final = module.eval()(inputs["input"], hx, lengths=lengths)
+    kinds_after = list(final) if len(ready) == 2 else [final]
+    if not isinstance(kinds_after[0], tuple):
+        return [output.numpy(), *(value.numpy() for value in kinds_after)]
+    directions = 2 if module.bidirectional else 1
+    layers = len(kinds_after[0]) // directions
+    per_layer = [
+        np.stack([kind[k * directions + d].numpy() for d in range(directions)])
+        for k in range(layers)
+        for kind in kinds_after
+    ]
+    return [output.numpy(), *per_layer]
+
+
+@pytest.mark.parametrize("lengths", [False, True], ids=["", "lengths"])
+@pytest.mark.parametrize("module", STACKS, ids=repr)
+def test_stacks(module: Any, lengths: bool) -> None:
+    model = convert.to_onnx(module, lengths=lengths)
+    inputs = inputs_for(model)
+    wanted = ours(module, inputs)
+    graph = convert.from_onnx(model)
+    for mine, same in zip(graph.run(**inputs), wanted, strict=True):  # and back: the same bits
+        np.testing.assert_array_equal(mine, same)
+    convert.verify(list(runner(model)(inputs).values()), wanted, tolerance=2e-6)
+
+
+@pytest.mark.parametrize("module", [m for m in STACKS if not m.bidirectional and not m.batch_first], ids=repr)
+def test_states_fed_back_stream_a_sequence(module: Any) -> None:
+    model = convert.to_onnx(module)
+    run = runner(model)
+    inputs = inputs_for(model, 1)
+    whole = run(inputs)
+    pieces, now = [], dict(inputs)
+    for start, stop in ((0, 1), (1, 4), (4, T)):
+        after = run({**now, "input": inputs["input"][start:stop]})
+        pieces.append(after["output"])
+        now.update({name.replace("_n", "_0"): value for name, value in after.items() if name != "output"})
+    convert.verify(np.concatenate(pieces), whole["output"], tolerance=1e-6)
+    for name, value in whole.items():
+        if name != "output":
+            convert.verify(now[name.replace("_n", "_0")], value, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("module", STACKS, ids=repr)
+def test_weights_come_back_bit_for_bit(module: Any) -> None:
+    graph = convert.from_onnx(convert.to_onnx(module))
+    layers = list(graph.layers.children())
+    assert len(layers) == module.num_layers
+    for name, value in module.state_dict().items():
+        k = int(name.split("_l")[1].split("_")[0])
+        back = layers[k].state_dict()[name.replace(f"_l{k}", "_l0")]
+        assert back.numpy().tobytes() == value.numpy().tobytes(), name
+
+
+@pytest.mark.parametrize("make", [nn.RNNCell, nn.LSTMCell, nn.GRUCell, lambda i, h: nn.GRUCell(i, h, bias=False)])
+def test_cells(make: Any) -> None:
+    cell = make(I, 5)
+    model = convert.to_onnx(cell)
+    inputs = inputs_for(model)
+    states = [rnncore.tensor(value) for name, value in inputs.items() if name != "input"]
+    after = arrays_of(cell(inputs["input"], tuple(states) if len(states) == 2 else states[0]))
+    wanted = [after[0], *after]
+    for got, same in zip(convert.from_onnx(model).run(**inputs), wanted, strict=True):
+        np.testing.assert_array_equal(got, same)
+    convert.verify(list(runner(model)(inputs).values()), wanted, tolerance=2e-6)
+
+
+CHAINS: list[Any] = [
+    convert.Chain({"e": nn.Embedding(7, 4), "rnn": nn.LSTM(4, 5, 2), "norm": nn.LayerNorm(5), "out": nn.Linear(5, 3)}),
+    convert.Chain({"a": nn.GRU(I, 5, bidirectional=True), "drop": nn.Dropout(), "b.c": nn.RNN(10, 4), "t": nn.Tanh()}),
+    convert.Chain({"a": nn.Linear(I, 5, bias=False), "s": nn.Sigmoid(), "l": nn.LSTM(5, [3, 2], batch_first=True)}),
+    nn.Sequential(nn.Linear(I, 5), nn.ReLU(), nn.LayerNorm(5, bias=False), nn.LogSoftmax(), nn.Softmax(0)),
+    nn.Embedding(7, 4),
+    nn.LayerNorm(3),
+    nn.Tanh(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", CHAINS, ids=lambda module: type(module).__name__)
+@pytest.mark.parametrize("opset", [17, 21])
+def test_chains(module: Any, opset: int) -> None:
+    module.eval()
+    model = convert.to_onnx(module, opset=opset)
+    inputs = inputs_for(model)
+    zero = {name: np.zeros_like(value) if "_0" in name else value for name, value in inputs.items()}
+    wanted = module(zero["input"] if zero["input"].dtype == np.int64 else rnncore.tensor(zero["input"])).numpy()
+    np.testing.assert_array_equal(convert.from_onnx(model).run(**zero)[0], wanted)
+    convert.verify(runner(model)(zero)["output"], wanted, tolerance=2e-6)
+
+
+def test_states_of_several_layers_have_names() -> None:
+    model = convert.to_onnx(CHAINS[1])
+    assert [port.name for port in model.graph.input] == ["input", "a.h_0", "b.c.h_0"]
+    assert [port.name for port in model.graph.output] == ["output", "a.h_n", "b.c.h_n"]
+    inputs = inputs_for(model)
+    states = {name.removesuffix(".h_0"): rnncore.tensor(inputs[name]) for name in ("a.h_0", "b.c.h_0")}
+    output, final = CHAINS[1].eval().forward_with_state(rnncore.tensor(inputs["input"]), states)
+    got = convert.from_onnx(model).run(**inputs)
+    for mine, same in zip(got, [output, *final.values()], strict=True):
+        np.testing.assert_array_equal(mine, same.numpy())
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_language_models(tied: bool, tmp_path: Path) -> None:
+    vocabulary = Vocabulary.build("abcdef!", level="char")
+    model = models.LanguageModel(vocabulary=vocabulary, hidden_size=8, num_layers=2, tie_weights=tied).eval()
+    path = tmp_path / "lm.onnx"
+    proto = convert.to_onnx(model, path)
+    ids = np.random.default_rng(0).integers(0, 7, (5, 3))
+    states = {name: np.zeros((2, 3, 8), np.float32) for name in ("h_0", "c_0")}
+    logits, (h, c) = model(ids)
+    got = convert.from_onnx(path).run(ids, **states)
+    for mine, same in zip(got, (logits, h, c), strict=True):
+        np.testing.assert_array_equal(mine, same.numpy())
+    convert.verify(list(runner(proto)({"input": ids, **states}).values()), [logits, h, c], tolerance=2e-6)
+    assert "rnncore.vocabulary" in {entry.key for entry in onnx.load(path).metadata_props}
+
+
+def test_float64_goes_there_and_back() -> None:
+    """ONNX Runtime has no float64 LSTM; the file is valid all the same."""
+    module = nn.LSTM(I, 5, dtype="float64")
+    model = convert.to_onnx(module)
+    inputs = inputs_for(model)
+    assert inputs["h_0"].dtype == np.float64
+    for got, same in zip(convert.from_onnx(model).run(**inputs), ours(module, inputs), strict=True):
+        np.testing.assert_array_equal(got, same)
+
+
+def test_what_onnx_cannot_express() -> None:
+    with pytest.raises(
+        ConversionError, match=r"\[to_onnx\] NLLLoss: expected a layer that ONNX can express, got NLLLoss"
+    ):
+        convert.to_onnx(nn.NLLLoss())
+    with pytest.raises(ConversionError, match=r"layer 'x' \(NLLLoss\)"):
+        convert.to_onnx(convert.Chain({"a": nn.Tanh(), "x": nn.NLLLoss()}))
+    with pytest.raises(ConversionError, match="one dtype"):
+        convert.to_onnx(convert.Chain({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2, dtype="float64")}))
+    with pytest.raises(ValueError, match=r"\[to_onnx\] opset: expected 17 or newer, got 16"):
+        convert.to_onnx(nn.Tanh(), opset=16)
+    with pytest.raises(ValueError, match="lengths"):
+        convert.to_onnx(nn.Tanh(), lengths=True)
+    with pytest.raises(OSError, match="nowhere"):
+        convert.to_onnx(nn.Tanh(), "nowhere/x.onnx")
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"\[to_onnx\] onnx: .*pip install 'rnncore\[onnx\]'"):
+        convert.to_onnx(nn.Tanh())
