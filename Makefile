@@ -18,7 +18,7 @@ SOURCES := $(shell find cpp python cmake -not -name '*.so' -not -name '__pycache
            CMakeLists.txt pyproject.toml README.md LICENSE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cpp test-python test-consumer bench lint format install venv system clean
+.PHONY: help demo test test-cpp test-python test-consumer sanitize bench lint format install venv system clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ test-python: $(VENV)/.installed-test  ## the Python tests
 
 test-consumer: $(VENV)/.installed-test  ## a separate CMake project against the installed package
 	tests/consumer/run $(BUILD) $(VENV)/bin/python
+
+sanitize: | system  ## the C++ tests under the address, undefined-behaviour and thread sanitizers (builds twice)
+	scripts/sanitize $(JOBS)
 
 bench: $(VENV)/.installed-plot  ## native benchmarks, and rnncore beside PyTorch where torch is installed
 	PYTHON=$(PYTHON) scripts/install-system-packages --bench

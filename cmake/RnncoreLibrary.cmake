@@ -8,9 +8,17 @@ endif()
 # The arithmetic is a contract (one fused chain per element, the same bits everywhere): no contraction behind the
 # code's back and no -march; kernels are compiled for several instruction sets and chosen when the library loads.
 set(RNNCORE_FLAGS ${RNNCORE_WARNINGS} -ffp-contract=off -fno-math-errno $<$<NOT:$<CONFIG:Debug>>:-O3>)
+set(RNNCORE_TEAM OpenMP::OpenMP_CXX)
 set(RNNCORE_SANITIZE_FLAGS "")
+set(RNNCORE_SANITIZE_DEFINITIONS "")
 if(RNNCORE_SANITIZE)
-  set(RNNCORE_SANITIZE_FLAGS -fsanitize=${RNNCORE_SANITIZE} -fno-omit-frame-pointer)
+  set(RNNCORE_SANITIZE_FLAGS -fsanitize=${RNNCORE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
+  set(RNNCORE_SANITIZE_DEFINITIONS RNNCORE_EXACT_MEMORY)  # backend/cpu/memory.cpp
+  if(RNNCORE_SANITIZE MATCHES thread)
+    find_package(Threads REQUIRED)
+    set(RNNCORE_TEAM Threads::Threads)
+    list(APPEND RNNCORE_SANITIZE_DEFINITIONS RNNCORE_STD_TEAM)  # backend/cpu/team.h
+  endif()
 endif()
 
 file(GLOB_RECURSE RNNCORE_SOURCES CONFIGURE_DEPENDS
@@ -25,18 +33,19 @@ set_target_properties(rnncore_objects PROPERTIES
   POSITION_INDEPENDENT_CODE ON)
 target_compile_features(rnncore_objects PUBLIC cxx_std_17)
 target_compile_definitions(rnncore_objects PRIVATE RNNCORE_VERSION="${PROJECT_VERSION}")
+target_compile_definitions(rnncore_objects PUBLIC ${RNNCORE_SANITIZE_DEFINITIONS})
 target_compile_options(rnncore_objects PRIVATE ${RNNCORE_FLAGS} PUBLIC ${RNNCORE_SANITIZE_FLAGS})
 target_link_options(rnncore_objects PUBLIC ${RNNCORE_SANITIZE_FLAGS})
 target_include_directories(rnncore_objects PUBLIC ${PROJECT_SOURCE_DIR}/cpp/include ${PROJECT_SOURCE_DIR}/cpp/src)
 target_include_directories(rnncore_objects SYSTEM PUBLIC
   ${RNNCORE_HWY_INCLUDE} ${RNNCORE_JSON_INCLUDE} ${RNNCORE_EIGEN_INCLUDE})
-target_link_libraries(rnncore_objects PUBLIC OpenMP::OpenMP_CXX)
+target_link_libraries(rnncore_objects PUBLIC ${RNNCORE_TEAM})
 
 add_library(rnncore $<TARGET_OBJECTS:rnncore_objects>)
 add_library(rnncore::rnncore ALIAS rnncore)
 target_compile_features(rnncore PUBLIC cxx_std_17)
 target_include_directories(rnncore PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/cpp/include>)
-target_link_libraries(rnncore PRIVATE OpenMP::OpenMP_CXX)
+target_link_libraries(rnncore PRIVATE ${RNNCORE_TEAM})
 target_link_options(rnncore PRIVATE ${RNNCORE_SANITIZE_FLAGS})
 if(NOT SKBUILD)  # a wheel holds no symbolic links, so the library inside it has one plain name
   set_target_properties(rnncore PROPERTIES

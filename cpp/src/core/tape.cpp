@@ -1,6 +1,9 @@
 // The tape: recording nodes, walking them backwards, freeing them.
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <unordered_map>
 
 #include "backend/pointwise.h"
@@ -30,7 +33,19 @@ void accumulate(Slot& slot, Tensor grad) {
   }
 }
 
+// Callers on several threads may go back through shared parameters: one at a time adds into leaves. Held over a fork,
+// so that the child does not find it locked for ever.
+std::mutex& leaf_mutex() {
+  static std::mutex* const instance = [] {
+    auto* made = new std::mutex();
+    pthread_atfork([] { leaf_mutex().lock(); }, [] { leaf_mutex().unlock(); }, [] { leaf_mutex().unlock(); });
+    return made;
+  }();
+  return *instance;
+}
+
 void accumulate_leaf(TensorImpl& leaf, Tensor grad) {
+  const std::lock_guard<std::mutex> lock(leaf_mutex());
   if (leaf.grad.defined()) {
     leaf.grad.add_(grad);
     return;

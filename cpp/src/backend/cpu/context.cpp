@@ -4,7 +4,6 @@
 #include "backend/cpu/targets.h"  // before any Highway header
 
 #include <hwy/detect_targets.h>
-#include <omp.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -52,7 +51,7 @@ std::string names_of(const std::vector<TargetName>& targets) {
 constexpr long kMostThreads = 4096;
 
 struct Context {
-  std::atomic<int> threads{std::max(1, omp_get_num_procs())};
+  std::atomic<int> threads{std::max(1, cpu::processors())};
   std::atomic<bool> forked{false};
   std::atomic<std::int64_t> target{0};
   std::atomic<std::uint64_t> epoch{0};
@@ -137,12 +136,10 @@ namespace cpu {
 
 std::int64_t active_target() { return context().target.load(std::memory_order_relaxed); }
 std::uint64_t target_epoch() { return context().epoch.load(std::memory_order_relaxed); }
-int team_rank() { return omp_get_thread_num(); }
-int team_size() { return omp_get_num_threads(); }
 
 int threads_for(double work) {
   constexpr double kWorkPerThread = 1e5;  // measured: docs/performance.md
-  if (work < 2 * kWorkPerThread || context().forked || omp_in_parallel()) return 1;
+  if (work < 2 * kWorkPerThread || context().forked || in_team()) return 1;
   return context().threads;
 }
 

@@ -351,7 +351,11 @@ struct Steps {
       Cell::backward_second(options, slot, h_prev, dp, direct);
     else
       Cell::backward_second(slot, h_prev, dp, direct);
-    store_slots(slot, gates, vector);
+    for (int i = 0; i < kSlots; ++i) {
+      // Others still read the second product's slots (the stage does not change them).
+      const bool read = i >= Cell::kSecondFirst && i < Cell::kSecondFirst + Cell::kSecondCount;
+      if (!read) hn::StoreU(slot[i].v, d, gates + i * UB + vector * kLanes);
+    }
     hn::StoreU(direct.v, d, s.dh + at);
   }
 

@@ -1,12 +1,18 @@
 // The one seam to threads: run_team(threads, f) calls f(member) on every thread; members meet at barrier().
 // f must not throw. Inside, denormals are flushed. After a fork the child runs on one thread (never hangs).
+// The team is OpenMP's; with RNNCORE_STD_TEAM it is made of std::thread, which a thread sanitizer understands (it
+// reports every hand-over through libgomp as a race).
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <thread>
+#include <vector>
 
+#ifndef RNNCORE_STD_TEAM
+#include <omp.h>
+#endif
 #if defined(__SSE__) || defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
@@ -88,11 +94,37 @@ struct Member {
   Range share(std::int64_t n, std::int64_t grain = 1) const { return part_of(n, rank, size, grain); }
 };
 
-int team_rank();  // omp_get_thread_num, omp_get_num_threads
-int team_size();
-
 // Threads worth starting for `work` multiply-adds or element visits (1 if small, or after a fork, or nested).
 int threads_for(double work);
+
+// body(rank, size) on each thread of a new team, and whether the caller is inside one.
+#ifdef RNNCORE_STD_TEAM
+inline thread_local bool inside_team = false;
+inline bool in_team() { return inside_team; }
+inline int processors() { return static_cast<int>(std::thread::hardware_concurrency()); }
+
+template <typename F>
+void fork_join(int threads, const F& body) {
+  const auto member = [&body, threads](int rank) {
+    inside_team = true;
+    body(rank, threads);
+    inside_team = false;
+  };
+  std::vector<std::thread> others;
+  for (int rank = 1; rank < threads; ++rank) others.emplace_back(member, rank);
+  member(0);
+  for (std::thread& other : others) other.join();
+}
+#else
+inline bool in_team() { return omp_in_parallel() != 0; }
+inline int processors() { return omp_get_num_procs(); }
+
+template <typename F>
+void fork_join(int threads, const F& body) {
+#pragma omp parallel num_threads(threads)
+  body(omp_get_thread_num(), omp_get_num_threads());
+}
+#endif
 
 template <typename F>
 void run_team(int threads, const F& f) {
@@ -103,15 +135,14 @@ void run_team(int threads, const F& f) {
   }
   Barrier meeting;
   // The team may get fewer threads than asked for; every member must know the true size before it starts.
-#pragma omp parallel num_threads(threads)
-  {
+  fork_join(threads, [&f, &meeting](int rank, int size) {
     FlushDenormals flush;
     Member member;
-    member.rank = team_rank();
-    member.size = team_size();
+    member.rank = rank;
+    member.size = size;
     member.meeting = &meeting;
     f(member);
-  }
+  });
 }
 
 }  // namespace rnncore::cpu
