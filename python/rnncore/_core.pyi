@@ -271,15 +271,21 @@ class ModelSpec:
     def __init__(
         self,
         *,
-        vocab_size: int,
-        embedding_size: int,
+        vocab_size: int = 0,
+        embedding_size: int = 0,
         recurrent: RecurrentSpec,
         tie_weights: bool = False,
         dropout: float = 0.0,
         kind: str = "language_model",
+        pooling: str = "none",
+        output_size: int = 0,
     ) -> None: ...
     @property
     def kind(self) -> str: ...
+    @property
+    def pooling(self) -> str: ...
+    @property
+    def output_size(self) -> int: ...
     @property
     def vocab_size(self) -> int: ...
     @property

@@ -31,20 +31,26 @@ std::string path_of(const py::object& path) {  // str or os.PathLike
 void bind_model_spec(py::module_& m) {
   py::class_<ModelSpec>(m, "ModelSpec", "What a whole model is; stored in its file.")
       .def(py::init([](std::int64_t vocab_size, std::int64_t embedding_size, const RecurrentSpec& recurrent,
-                       bool tie_weights, double dropout, const std::string& kind) {
+                       bool tie_weights, double dropout, const std::string& kind, const std::string& pooling,
+                       std::int64_t output_size) {
              ModelSpec spec;
-             spec.kind = kind;
+             spec.kind = model_kind_from_name(kind);
              spec.vocab_size = vocab_size;
              spec.embedding_size = embedding_size;
              spec.recurrent = recurrent;
+             spec.pooling = pooling_from_name(pooling);
+             spec.output_size = output_size;
              spec.tie_weights = tie_weights;
              spec.dropout = dropout;
              check(spec);
              return spec;
            }),
-           py::kw_only(), py::arg("vocab_size"), py::arg("embedding_size"), py::arg("recurrent"),
-           py::arg("tie_weights") = false, py::arg("dropout") = 0.0, py::arg("kind") = "language_model")
-      .def_readonly("kind", &ModelSpec::kind)
+           py::kw_only(), py::arg("vocab_size") = 0, py::arg("embedding_size") = 0, py::arg("recurrent"),
+           py::arg("tie_weights") = false, py::arg("dropout") = 0.0, py::arg("kind") = "language_model",
+           py::arg("pooling") = "none", py::arg("output_size") = 0)
+      .def_property_readonly("kind", [](const ModelSpec& spec) { return name_of(spec.kind); })
+      .def_property_readonly("pooling", [](const ModelSpec& spec) { return name_of(spec.pooling); })
+      .def_property_readonly("output_size", &ModelSpec::outputs)
       .def_readonly("vocab_size", &ModelSpec::vocab_size)
       .def_readonly("embedding_size", &ModelSpec::embedding_size)
       .def_readonly("recurrent", &ModelSpec::recurrent)
@@ -102,17 +108,18 @@ void bind_files(py::module_& m) {
       "load_model",
       [](const py::object& path) {
         const std::string name = path_of(path);
-        const ModelFile file = without_gil([&] { return load_model(name); });
-        return py::make_tuple(file.spec, to_dict(file.parameters), file.vocabulary_json, file.training_json);
+        const Model model = without_gil([&] { return load_model(name); });
+        return py::make_tuple(model.spec(), to_dict(model.named_parameters()), model.vocabulary_json(),
+                              model.training_json());
       },
-      py::arg("path"), "(spec, parameters by name, vocabulary JSON, training JSON).");
+      py::arg("path"), "(spec, parameters by name, vocabulary JSON, training JSON); the file is mapped into memory.");
   m.def(
       "save_model",
       [](const py::object& path, const ModelSpec& spec, const py::dict& parameters, const std::string& vocabulary_json,
          const std::string& training_json) {
         const std::string name = path_of(path);
-        const ModelFile file{spec, from_dict(parameters), vocabulary_json, training_json};
-        without_gil([&] { save_model(name, file); });
+        const Model model(spec, from_dict(parameters), vocabulary_json, training_json);
+        without_gil([&] { save_model(name, model); });
       },
       py::arg("path"), py::arg("spec"), py::arg("parameters"), py::arg("vocabulary_json") = "null",
       py::arg("training_json") = "null");

@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 
 #include "rnncore/model.hpp"
@@ -34,12 +36,17 @@ class ModelFileTest : public ::testing::Test {
     return spec;
   }
 
-  static ModelFile small_model(const ModelSpec& spec, DType dtype = DType::float32) {
-    ModelFile file{spec, {}, R"({"level":"char","tokens":["a","b","c","d","\u00e9"]})", "null"};
+  static NamedTensors small_parameters(const ModelSpec& spec, DType dtype = DType::float32) {
+    NamedTensors parameters;
     double value = 0.5;
     for (const ParameterInfo& info : parameters_of(spec))
-      file.parameters.emplace_back(info.name, Tensor::full(info.shape, value += 0.125, dtype));
-    return file;
+      parameters.emplace_back(info.name, Tensor::full(info.shape, value += 0.125, dtype));
+    return parameters;
+  }
+
+  static constexpr const char* kVocabulary = R"({"level":"char","tokens":["a","b","c","d","\u00e9"]})";
+  static Model small_model(const ModelSpec& spec, DType dtype = DType::float32) {
+    return Model(spec, small_parameters(spec, dtype), kVocabulary);
   }
 
   // Saves a good model with its tensors and metadata changed, and returns the error of loading it.
@@ -78,19 +85,23 @@ TEST_F(ModelFileTest, RoundTrip) {
     for (const DType dtype : {DType::float32, DType::float64}) {
       ModelSpec spec = small_spec();
       spec.tie_weights = tied;
-      const ModelFile saved = small_model(spec, dtype);
+      const Model saved = small_model(spec, dtype);
       save_model(path_, saved);
-      const ModelFile loaded = load_model(path_);
-      EXPECT_EQ(to_json(loaded.spec), to_json(spec));
-      EXPECT_EQ(loaded.vocabulary_json, "{\"level\":\"char\",\"tokens\":[\"a\",\"b\",\"c\",\"d\",\"\xc3\xa9\"]}");
-      EXPECT_EQ(loaded.training_json, "null");
-      ASSERT_EQ(loaded.parameters.size(), saved.parameters.size());
-      for (std::size_t i = 0; i < saved.parameters.size(); ++i) {
-        const Tensor &got = loaded.parameters[i].second, &want = saved.parameters[i].second;
-        EXPECT_EQ(loaded.parameters[i].first, saved.parameters[i].first);
-        ASSERT_EQ(got.shape(), want.shape());
-        ASSERT_EQ(got.dtype(), dtype);
-        EXPECT_EQ(std::memcmp(got.raw(), want.raw(), static_cast<std::size_t>(got.numel() * size_of(dtype))), 0);
+      for (const bool map : {false, true}) {
+        const Model loaded = load_model(path_, {map});
+        EXPECT_EQ(to_json(loaded.spec()), to_json(spec));
+        EXPECT_EQ(loaded.vocabulary_json(), "{\"level\":\"char\",\"tokens\":[\"a\",\"b\",\"c\",\"d\",\"\xc3\xa9\"]}");
+        EXPECT_EQ(loaded.vocabulary().decode({1, 4}), "b\xc3\xa9");
+        EXPECT_EQ(loaded.training_json(), "null");
+        ASSERT_EQ(loaded.named_parameters().size(), saved.named_parameters().size());
+        for (std::size_t i = 0; i < saved.named_parameters().size(); ++i) {
+          const auto& [name, got] = loaded.named_parameters()[i];
+          const Tensor& want = saved.named_parameters()[i].second;
+          EXPECT_EQ(name, saved.named_parameters()[i].first);
+          ASSERT_EQ(got.shape(), want.shape());
+          ASSERT_EQ(got.dtype(), dtype);
+          EXPECT_EQ(std::memcmp(got.raw(), want.raw(), static_cast<std::size_t>(got.numel() * size_of(dtype))), 0);
+        }
       }
     }
   }
@@ -151,9 +162,10 @@ TEST_F(ModelFileTest, SpecificationIsReadStrictly) {
       {R"(,"version":1)", "", "version: missing"},
       {R"("version":1)", R"("version":1,"more":0)", "unknown key 'more'"},
       {R"("version":1)", R"("version":1,"version":1)", "'version' stands twice"},
-      {R"("kind":"language_model")", R"("kind":"oracle")", "kind: expected 'language_model', got 'oracle'"},
-      {R"("vocab_size":5)", R"("vocab_size":6)",
-       "vocabulary.tokens: expected an array of vocab_size = 6 entries, got 5"},
+      {R"("kind":"language_model")", R"("kind":"oracle")",
+       "kind: expected language_model | classifier | tagger | forecaster, got 'oracle'"},
+      {R"("output_size":5)", R"("output_size":6)", "output_size: expected vocab_size = 5, got 6"},
+      {R"("pooling":"none")", R"("pooling":"max")", "pooling: expected none | last | mean, got 'max'"},
       {R"("vocab_size":5)", R"("vocab_size":4611686018427387904)", "vocab_size: expected 1 to"},
       {R"("hidden_size":4)", R"("hidden_size":4e0)", "layers[0].hidden_size: expected an integer, got 4.0"},
       {R"("hidden_size":4)", R"("hidden_size":-4)", "hidden_size: expected 1 to"},
@@ -178,18 +190,85 @@ TEST_F(ModelFileTest, OtherSafetensorsFilesAreRefusedByName) {
   EXPECT_CONTAINS(error_after([](TensorFile& file) { file.metadata = {{"format", "pt"}}; }), "but no rnncore model");
 }
 
-TEST_F(ModelFileTest, SavingChecksFirst) {
-  ModelFile file = small_model(small_spec());
-  file.parameters.pop_back();
-  EXPECT_THROW(save_model(path_, file), ArgumentError);
-  file = small_model(small_spec());
-  file.vocabulary_json = "{";
-  EXPECT_THROW(save_model(path_, file), ArgumentError);
-  file = small_model(small_spec());
-  file.spec.recurrent.layers.clear();
-  EXPECT_THROW(save_model(path_, file), ArgumentError);
-  EXPECT_FALSE(fs::exists(path_));
+// A vocabulary that does not fit stands in the same error as tensors that do not.
+TEST_F(ModelFileTest, VocabularyAndTensorProblemsStandTogether) {
+  const std::string error = error_after([](TensorFile& file) {
+    std::string& text = file.metadata.at("rnncore");
+    for (const char* key : {R"("vocab_size":5)", R"("output_size":5)"})
+      text[text.find(key) + std::strlen(key) - 1] = '6';
+  });
+  EXPECT_CONTAINS(error, "vocab_size = 6 entries, got 5");
+  EXPECT_CONTAINS(error, "embedding.weight: expected shape (6, 3), got (5, 3)");
+  EXPECT_CONTAINS(error, "head.bias: expected shape (6,), got (5,)");
+}
+
+TEST_F(ModelFileTest, ParametersAreCheckedBeforeThereIsAModel) {
+  const ModelSpec spec = small_spec();
+  NamedTensors parameters = small_parameters(spec);
+  std::reverse(parameters.begin(), parameters.end());  // any order will do
+  EXPECT_EQ(Model(spec, parameters).named_parameters().front().first, "embedding.weight");
+  EXPECT_THROW(Model(spec, parameters, "{"), ArgumentError);
+  EXPECT_THROW(Model(spec, parameters, R"({"level":"char","tokens":["a"]})"), ArgumentError);
+  EXPECT_THROW(Model(spec, parameters, "null", "[]"), ArgumentError);
+  parameters.pop_back();
+  EXPECT_THROW(Model(spec, parameters), ArgumentError);
+  ModelSpec empty = spec;
+  empty.recurrent.layers.clear();
+  EXPECT_THROW(Model(empty, parameters), ArgumentError);
   EXPECT_THROW(model_spec_from_json("[]"), ArgumentError);
+}
+
+// A vocabulary of a level that only Python reads is kept, and refused by name where text is wanted.
+TEST_F(ModelFileTest, OtherVocabularyLevelsAreKept) {
+  const std::string json = R"({"file":"bpe","level":"subword"})";
+  save_model(path_, Model(small_spec(), small_parameters(small_spec()), json));
+  const Model loaded = load_model(path_);
+  EXPECT_EQ(loaded.vocabulary_json(), json);
+  EXPECT_FALSE(loaded.has_vocabulary());
+  EXPECT_THROW(loaded.vocabulary(), ArgumentError);
+}
+
+TEST_F(ModelFileTest, TheBytesOfAFileAreAModelToo) {
+  save_model(path_, small_model(small_spec()));
+  std::ifstream in(path_, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  const Model model = parse_model(bytes.data(), bytes.size(), "bytes");
+  bytes.assign(bytes.size(), '\0');  // they were copied
+  EXPECT_EQ(model.parameter("embedding.weight").data<float>()[0], 0.625f);
+  EXPECT_THROW(parse_model(bytes.data(), bytes.size()), IoError);
+}
+
+// Copy on write: what is trained in place stays in this process, and the mapping outlives the file's name.
+TEST_F(ModelFileTest, AMappedModelIsTrainedInPlaceAndTheFileStays) {
+  save_model(path_, small_model(small_spec()));
+  Model model = load_model(path_);
+  Tensor weight = model.parameter("head.weight");
+  weight.fill_(7.0);
+  EXPECT_EQ(load_model(path_).parameter("head.weight").data<float>()[0], 1.75f);
+  save_model(path_, model);  // over the file that is mapped
+  EXPECT_EQ(load_model(path_, {false}).parameter("head.weight").data<float>()[0], 7.0f);
+  fs::remove(path_);
+  EXPECT_EQ(weight.data<float>()[14], 7.0f);
+  EXPECT_EQ(model.parameter("embedding.weight").data<float>()[14], 0.625f);
+}
+
+// Tensors at odd addresses (another writer's header) are copied, not viewed.
+TEST_F(ModelFileTest, UnalignedDataIsRead) {
+  save_model(path_, small_model(small_spec()));
+  std::ifstream in(path_, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  bytes.insert(bytes.find('{'), "");
+  const std::size_t end = bytes.find_last_of('}') + 1;
+  std::size_t length = 0;
+  std::memcpy(&length, bytes.data(), 8);
+  bytes.erase(8 + length - 1, 1);
+  if (8 + length - 1 < end) GTEST_SKIP() << "no padding to take away";
+  --length;
+  std::memcpy(bytes.data(), &length, 8);
+  std::ofstream(path_, std::ios::binary) << bytes;
+  const Model model = load_model(path_);
+  EXPECT_EQ(model.parameter("embedding.weight").data<float>()[14], 0.625f);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(model.parameter("embedding.weight").raw()) % 4, 0u);
 }
 
 }  // namespace

@@ -92,6 +92,10 @@ class RNNCORE_EXPORT Stream {
   void reset(std::int64_t stream) noexcept;  // one stream
   RecurrentState state() const;
   void set_state(const RecurrentState& state);
+  // The same as plain bytes, for snapshots in a program's own memory: nothing is allocated.
+  std::size_t state_bytes() const noexcept;
+  void save_state(void* out) const noexcept;
+  void restore_state(const void* in) noexcept;  // of a stream of the same spec, dtype and batch
 
  private:
   struct Impl;

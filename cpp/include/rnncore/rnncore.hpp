@@ -12,3 +12,5 @@
 #include "rnncore/recurrent.hpp"
 #include "rnncore/safetensors.hpp"
 #include "rnncore/tensor.hpp"
+#include "rnncore/text.hpp"
+#include "rnncore/vocabulary.hpp"

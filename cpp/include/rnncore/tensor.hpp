@@ -1,5 +1,6 @@
 // Tensor: a shared handle to a dense, row-major, contiguous array and its place on the tape.
-// Memory: 64-byte aligned, taken from a pooling allocator, so a training loop reuses its buffers.
+// Memory: 64-byte aligned, taken from a pooling allocator, so a training loop reuses its buffers; the parameters of a
+// memory-mapped model file lie in the file, aligned to their elements.
 // Shapes are int64. Copying a Tensor copies the handle. Standard library only.
 #pragma once
 

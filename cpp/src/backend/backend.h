@@ -35,6 +35,7 @@ struct Gemm {
   const void* bias = nullptr;        // (N) or null; not together with accumulate
   bool accumulate = false;           // start from c
   const Packed* packed_b = nullptr;  // pack_matrix of b, or null: packed on the fly
+  int threads = 0;                   // 0: as the work deserves
 };
 void gemm(Device device, const Gemm& g);
 // Packed weights made under another epoch must be made again (the instruction set changed).

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -13,7 +14,12 @@ namespace rnncore {
 class Storage {
  public:
   Storage(Device device, std::size_t bytes) : device_(device), bytes_(bytes), data_(backend::allocate(device, bytes)) {}
-  ~Storage() { backend::release(device_, data_, bytes_); }
+  // Memory of somebody else's, kept alive by `owner`.
+  Storage(Device device, std::size_t bytes, std::shared_ptr<void> owner)
+      : device_(device), bytes_(bytes), data_(owner.get()), owner_(std::move(owner)) {}
+  ~Storage() {
+    if (owner_ == nullptr) backend::release(device_, data_, bytes_);
+  }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
@@ -53,6 +59,7 @@ class Storage {
   Device device_;
   std::size_t bytes_;
   void* data_;
+  std::shared_ptr<void> owner_;
   std::atomic<std::uint64_t> version_{0};
   std::atomic<bool> shared_{false};
   std::mutex pack_mutex_;

@@ -106,6 +106,18 @@ struct Stream::Impl {
     return static_cast<char*>(const_cast<void*>(call.past)) + slot * batch * call.geometry.H * size_of(dtype);
   }
 
+  // f(bytes, size) for everything that the next step depends on, in an order that the steps before do not change.
+  template <typename F>
+  void each_state(const F& f) const noexcept {
+    for (const Layer& layer : layers) {
+      const auto size = static_cast<std::size_t>(batch * layer.call.geometry.H * size_of(dtype));
+      for (const void* state : {layer.call.h0, layer.call.c0})
+        if (state) f(static_cast<unsigned char*>(const_cast<void*>(state)), size);
+      for (std::int64_t i = 0; i < layer.call.geometry.past_steps(); ++i)
+        f(static_cast<unsigned char*>(past_slot(layer.call, i)), size);
+    }
+  }
+
   void clear(std::int64_t first, std::int64_t count) noexcept {
     for (Layer& layer : layers) {
       const std::int64_t row = layer.call.geometry.H * size_of(dtype);
@@ -182,6 +194,28 @@ void Stream::set_state(const RecurrentState& state) {
     impl_->layers[i].past.copy_(state.past[i]);
     impl_->layers[i].call.past_first = 0;
   }
+}
+
+std::size_t Stream::state_bytes() const noexcept {
+  std::size_t total = 0;
+  impl_->each_state([&](const unsigned char*, std::size_t size) { total += size; });
+  return total;
+}
+
+void Stream::save_state(void* out) const noexcept {
+  auto* to = static_cast<unsigned char*>(out);
+  impl_->each_state([&](const unsigned char* state, std::size_t size) {
+    std::memcpy(to, state, size);
+    to += size;
+  });
+}
+
+void Stream::restore_state(const void* in) noexcept {
+  const auto* from = static_cast<const unsigned char*>(in);
+  impl_->each_state([&](unsigned char* state, std::size_t size) {
+    std::memcpy(state, from, size);
+    from += size;
+  });
 }
 
 }  // namespace rnncore

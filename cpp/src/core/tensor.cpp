@@ -132,6 +132,15 @@ Tensor Tensor::from_bytes(const void* data, Shape shape, DType dtype) {
   return out;
 }
 
+Tensor external_tensor(std::shared_ptr<void> bytes, Shape shape, DType dtype) {
+  auto impl = std::make_shared<TensorImpl>();
+  const std::int64_t size = checked_numel(shape) * size_of(dtype);
+  impl->storage = std::make_shared<Storage>(Device::cpu, static_cast<std::size_t>(size), std::move(bytes));
+  impl->shape = std::move(shape);
+  impl->dtype = dtype;
+  return Tensor(std::move(impl));
+}
+
 // Inspection --------------------------------------------------------------------------------------------------
 
 const Shape& Tensor::shape() const { return checked(impl_).shape; }

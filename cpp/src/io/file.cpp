@@ -1,6 +1,7 @@
 #include "io/file.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -105,6 +106,15 @@ void FileSource::read(std::uint64_t offset, void* out, std::size_t size) const {
     offset += static_cast<std::uint64_t>(got);
     size -= static_cast<std::size_t>(got);
   }
+}
+
+std::shared_ptr<unsigned char> FileSource::map() const {
+  const auto size = static_cast<std::size_t>(size_);
+  void* bytes = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, descriptor_, 0);
+  if (bytes == MAP_FAILED)
+    throw IoError(error_message(operation_, path_, "to map " + std::to_string(size) + " bytes into memory",
+                                system_text(errno), "load it without memory_map"));
+  return {static_cast<unsigned char*>(bytes), [size](unsigned char* p) { ::munmap(p, size); }};
 }
 
 AtomicFile::AtomicFile(std::string operation, std::string path)

@@ -13,8 +13,6 @@ namespace {
 constexpr const char* kKey = "rnncore";
 constexpr std::size_t kMostProblemsShown = 20;
 
-using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
-
 // The dtype of the whole model: that of its first parameter.
 DType model_dtype(const std::vector<ParameterInfo>& wanted, const std::map<std::string, Tensor>& found) {
   for (const ParameterInfo& info : wanted) {
@@ -55,7 +53,7 @@ std::vector<std::string> problems_of(const ModelSpec& spec, const NamedTensors& 
 }
 
 std::string joined(const std::vector<std::string>& problems) {
-  std::string text = "expected the parameters of its specification, got " + std::to_string(problems.size()) +
+  std::string text = "expected a model as specified, got " + std::to_string(problems.size()) +
                      (problems.size() == 1 ? " problem: " : " problems: ");
   for (std::size_t i = 0; i < problems.size() && i < kMostProblemsShown; ++i) text += (i > 0 ? "; " : "") + problems[i];
   if (problems.size() > kMostProblemsShown)
@@ -63,76 +61,105 @@ std::string joined(const std::vector<std::string>& problems) {
   return text;
 }
 
-// Null or an object; the vocabulary's tokens, where it lists them, are as many as the model's.
-void check_facts(const ModelSpec& spec, const io::Json& vocabulary, const io::Json& training) {
-  const auto check_kind = [](const char* key, const io::Json& value) {
-    if (!value.is_null() && !value.is_object())
-      throw io::JsonError(std::string(key) + ": expected null or an object, got " + io::describe(value));
-  };
-  check_kind("vocabulary", vocabulary);
-  check_kind("training", training);
-  if (!vocabulary.is_object() || !vocabulary.contains("tokens")) return;
-  const io::Json& tokens = vocabulary["tokens"];
-  if (!tokens.is_array() || tokens.size() != static_cast<std::size_t>(spec.vocab_size))
-    throw io::JsonError("vocabulary.tokens: expected an array of vocab_size = " + std::to_string(spec.vocab_size) +
-                        " entries, got " + (tokens.is_array() ? std::to_string(tokens.size()) : io::describe(tokens)));
+void check_facts(const char* key, const io::Json& value) {
+  if (!value.is_null() && !value.is_object())
+    throw io::JsonError(std::string(key) + ": expected null or an object, got " + io::describe(value));
 }
 
-ModelFile read_metadata(const TensorFile& file) {
-  const auto text = file.metadata.find(kKey);
-  if (text == file.metadata.end())
-    throw io::JsonError("expected metadata key 'rnncore', got none; a safetensors file, but no rnncore model");
-  const io::Json value = io::parse_json(text->second);
-  io::ObjectReader reader(value, "");
-  io::read_version(reader);
-  ModelFile model;
-  model.spec = io::spec_from_json(reader.field("model"));
-  const io::Json& vocabulary = reader.field("vocabulary");
-  const io::Json& training = reader.field("training");
-  reader.finish();
-  check_facts(model.spec, vocabulary, training);
-  model.vocabulary_json = io::dump_json(vocabulary);
-  model.training_json = io::dump_json(training);
-  return model;
+// Null where there is none, or one of a level that only Python reads (as subwords are).
+std::shared_ptr<const Vocabulary> read_vocabulary(const ModelSpec& spec, const io::Json& value) {
+  check_facts("vocabulary", value);
+  if (value.is_null()) return nullptr;
+  const auto level = value.find("level");
+  if (level == value.end() || !level->is_string()) throw io::JsonError("vocabulary.level: expected a string, got none");
+  if (*level != "char" && *level != "byte" && *level != "word") return nullptr;
+  auto vocabulary = std::make_shared<const Vocabulary>(io::vocabulary_from_json(value));
+  if (vocabulary->size() != spec.vocab_size)
+    throw io::JsonError("vocabulary.tokens: expected an array of vocab_size = " + std::to_string(spec.vocab_size) +
+                        " entries, got " + std::to_string(vocabulary->size()));
+  return vocabulary;
 }
 
 }  // namespace
 
-ModelFile load_model(const std::string& path) {
-  const char* operation = "load_model";
-  TensorFile file = io::load_tensors(operation, path);
-  try {
-    ModelFile model = read_metadata(file);
-    const std::vector<std::string> problems = problems_of(model.spec, file.tensors);
+// Puts a Model together, whole or not at all.
+struct ModelBuilder {
+  static Model build(ModelSpec spec, const NamedTensors& tensors, const io::Json& vocabulary,
+                     const io::Json& training) {
+    Model model;
+    std::vector<std::string> problems = problems_of(spec, tensors);
+    const auto collect = [&](const auto& check) {
+      try {
+        check();
+      } catch (const io::JsonError& e) {
+        problems.emplace_back(e.what());
+      }
+    };
+    collect([&] { check_facts("training", training); });
+    collect([&] { model.vocabulary_ = read_vocabulary(spec, vocabulary); });
     if (!problems.empty()) throw io::JsonError(joined(problems));
-    std::map<std::string, Tensor> by_name(file.tensors.begin(), file.tensors.end());
-    for (const ParameterInfo& info : parameters_of(model.spec))
-      model.parameters.emplace_back(info.name, std::move(by_name[info.name]));
+    model.vocabulary_json_ = io::dump_json(vocabulary);
+    model.training_json_ = io::dump_json(training);
+    std::map<std::string, Tensor> by_name(tensors.begin(), tensors.end());
+    for (const ParameterInfo& info : parameters_of(spec))
+      model.parameters_.emplace_back(info.name, std::move(by_name[info.name]));
+    model.spec_ = std::move(spec);
     return model;
+  }
+
+  static Model read(const TensorFile& file) {
+    const auto text = file.metadata.find(kKey);
+    if (text == file.metadata.end())
+      throw io::JsonError("expected metadata key 'rnncore', got none; a safetensors file, but no rnncore model");
+    const io::Json value = io::parse_json(text->second);
+    io::ObjectReader reader(value, "");
+    io::read_version(reader);
+    const io::Json& model = reader.field("model");
+    const io::Json& vocabulary = reader.field("vocabulary");
+    const io::Json& training = reader.field("training");
+    reader.finish();
+    return build(io::spec_from_json(model), file.tensors, vocabulary, training);
+  }
+};
+
+Model::Model(ModelSpec spec, NamedTensors parameters, const std::string& vocabulary_json, std::string training_json) {
+  check(spec);
+  try {
+    const auto facts = [](const std::string& text) { return text.empty() ? io::Json() : io::parse_json(text); };
+    *this = ModelBuilder::build(std::move(spec), parameters, facts(vocabulary_json), facts(training_json));
+  } catch (const io::JsonError& e) {
+    throw ArgumentError(std::string("[Model] ") + e.what());
+  }
+}
+
+Model load_model(const std::string& path, const LoadOptions& options) {
+  const char* operation = "load_model";
+  const TensorFile file = io::load_tensors(operation, path, options.memory_map);
+  try {
+    return ModelBuilder::read(file);
   } catch (const io::JsonError& e) {
     throw IoError(std::string("[") + operation + "] " + path + ": " + e.what());
   }
 }
 
-void save_model(const std::string& path, const ModelFile& file) {
-  const char* operation = "save_model";
-  check(file.spec);
-  const std::vector<std::string> problems = problems_of(file.spec, file.parameters);
-  if (!problems.empty()) throw ArgumentError(std::string("[") + operation + "] parameters: " + joined(problems));
-  TensorFile out;
-  out.tensors = file.parameters;
+Model parse_model(const void* bytes, std::size_t size, const std::string& origin) {
+  const TensorFile file = parse_tensors(bytes, size, origin);
   try {
-    const auto facts = [](const std::string& text) { return text.empty() ? io::Json() : io::parse_json(text); };
-    const io::Json vocabulary = facts(file.vocabulary_json), training = facts(file.training_json);
-    check_facts(file.spec, vocabulary, training);
-    out.metadata[kKey] = io::dump_json({{"version", io::kModelVersion},
-                                        {"model", io::spec_to_json(file.spec)},
-                                        {"vocabulary", vocabulary},
-                                        {"training", training}});
+    return ModelBuilder::read(file);
   } catch (const io::JsonError& e) {
-    throw ArgumentError(std::string("[") + operation + "] " + e.what());
+    throw IoError("[parse_model] " + origin + ": " + e.what());
   }
-  io::save_tensors(operation, path, out);
+}
+
+void save_model(const std::string& path, const Model& model) {
+  const io::Json facts = {{"version", io::kModelVersion},
+                          {"model", io::spec_to_json(model.spec())},
+                          {"vocabulary", io::parse_json(model.vocabulary_json())},
+                          {"training", io::parse_json(model.training_json())}};
+  TensorFile out;
+  out.tensors = model.named_parameters();
+  out.metadata[kKey] = io::dump_json(facts);
+  io::save_tensors("save_model", path, out);
 }
 
 }  // namespace rnncore

@@ -1,7 +1,7 @@
 // What a ModelSpec must satisfy, the parameters it has, and its JSON:
 //   {"version": 1, "model": {"kind": "language_model", "vocab_size": 65, "embedding_size": 128, "tie_weights": false,
 //    "dropout": 0.0, "recurrent": {"input_size": 128, "layers": [{"cell": "lstm", "hidden_size": 128}], "bias": true,
-//    "bidirectional": false, "dropout": 0.0}}}
+//    "bidirectional": false, "dropout": 0.0}, "pooling": "none", "output_size": 65}}
 // A layer whose cell is not plain has "options" as well (io/cell_options.cpp).
 #include "io/model_spec.h"
 
@@ -25,41 +25,69 @@ void check_dropout(const char* argument, double dropout) {
     throw_argument("ModelSpec", argument, "a probability in [0, 1)", std::to_string(dropout));
 }
 
-}  // namespace
-
-void check(const ModelSpec& spec) {
-  if (spec.kind != "language_model") throw_argument("ModelSpec", "kind", "'language_model'", io::shown(spec.kind));
-  check_size("vocab_size", spec.vocab_size);
-  check_size("embedding_size", spec.embedding_size);
-  check_dropout("dropout", spec.dropout);
+void check_stack(const ModelSpec& spec) {
   const RecurrentSpec& stack = spec.recurrent;
   if (stack.layers.empty() || stack.layers.size() > kMostLayers)
     throw_argument("ModelSpec", "recurrent.layers", "1 to " + std::to_string(kMostLayers) + " layers",
                    std::to_string(stack.layers.size()));
   for (const LayerSpec& layer : stack.layers) check_size("recurrent.layers.hidden_size", layer.hidden_size);
-  if (stack.input_size != spec.embedding_size)
+  check_size("recurrent.input_size", stack.input_size);
+  if (spec.reads_tokens() && stack.input_size != spec.embedding_size)
     throw_argument("ModelSpec", "recurrent.input_size", "embedding_size = " + std::to_string(spec.embedding_size),
                    std::to_string(stack.input_size));
-  if (stack.bidirectional)
+  if (spec.kind == ModelKind::language_model && stack.bidirectional)
     throw_argument("ModelSpec", "recurrent.bidirectional", "false for a language model", "true",
                    "a reverse layer would see the token that is to be predicted");
   check_dropout("recurrent.dropout", stack.dropout);
   check(stack);
-  if (spec.tie_weights && stack.output_size() != spec.embedding_size)
+}
+
+void check_head(const ModelSpec& spec) {
+  const bool language_model = spec.kind == ModelKind::language_model;
+  const char* kind = name_of(spec.kind);
+  if (!language_model)
+    check_size("output_size", spec.output_size);
+  else if (spec.output_size != 0 && spec.output_size != spec.vocab_size)
+    throw_argument("ModelSpec", "output_size", "vocab_size = " + std::to_string(spec.vocab_size),
+                   std::to_string(spec.output_size));
+  const bool pooled = spec.pooling != Pooling::none;
+  if (pooled && (language_model || spec.kind == ModelKind::tagger))
+    throw_argument("ModelSpec", "pooling", std::string("none for a ") + kind, name_of(spec.pooling));
+  if (!pooled && spec.kind == ModelKind::classifier)
+    throw_argument("ModelSpec", "pooling", "last or mean for a classifier", "none");
+  if (!spec.tie_weights) return;
+  if (!language_model) throw_argument("ModelSpec", "tie_weights", std::string("false for a ") + kind, "true");
+  if (spec.recurrent.output_size() != spec.embedding_size)
     throw_argument("ModelSpec", "tie_weights",
                    "a last layer as wide as the embedding, " + std::to_string(spec.embedding_size),
-                   std::to_string(stack.output_size()));
+                   std::to_string(spec.recurrent.output_size()));
+}
+
+}  // namespace
+
+void check(const ModelSpec& spec) {
+  if (spec.reads_tokens() || spec.kind == ModelKind::language_model) {
+    check_size("vocab_size", spec.vocab_size);
+    check_size("embedding_size", spec.embedding_size);
+  } else if (spec.embedding_size != 0 || spec.vocab_size != 0) {
+    throw_argument("ModelSpec", "vocab_size, embedding_size", "0, 0 for a model that reads features",
+                   std::to_string(spec.vocab_size) + ", " + std::to_string(spec.embedding_size));
+  }
+  check_dropout("dropout", spec.dropout);
+  check_stack(spec);
+  check_head(spec);
 }
 
 std::vector<ParameterInfo> parameters_of(const ModelSpec& spec) {
   const std::int64_t width = spec.recurrent.output_size();
-  std::vector<ParameterInfo> parameters{{"embedding.weight", {spec.vocab_size, spec.embedding_size}, width}};
+  std::vector<ParameterInfo> parameters;
+  if (spec.reads_tokens()) parameters.push_back({"embedding.weight", {spec.vocab_size, spec.embedding_size}, width});
   for (ParameterInfo& info : parameters_of(spec.recurrent)) {
     info.name = "rnn." + info.name;
     parameters.push_back(std::move(info));
   }
-  if (!spec.tie_weights) parameters.push_back({"head.weight", {spec.vocab_size, width}, width});
-  parameters.push_back({"head.bias", {spec.vocab_size}, width});
+  if (!spec.tie_weights) parameters.push_back({"head.weight", {spec.outputs(), width}, width});
+  parameters.push_back({"head.bias", {spec.outputs()}, width});
   return parameters;
 }
 
@@ -119,24 +147,28 @@ RecurrentSpec recurrent_from_json(const Json& value, const std::string& where) {
 }  // namespace
 
 Json spec_to_json(const ModelSpec& spec) {
-  return {{"kind", spec.kind},
+  return {{"kind", name_of(spec.kind)},
           {"vocab_size", spec.vocab_size},
           {"embedding_size", spec.embedding_size},
           {"tie_weights", spec.tie_weights},
           {"dropout", spec.dropout},
-          {"recurrent", recurrent_to_json(spec.recurrent)}};
+          {"recurrent", recurrent_to_json(spec.recurrent)},
+          {"pooling", name_of(spec.pooling)},
+          {"output_size", spec.outputs()}};
 }
 
 ModelSpec spec_from_json(const Json& value) {
   try {
     ObjectReader reader(value, "model");
     ModelSpec spec;
-    spec.kind = reader.string("kind");
+    spec.kind = model_kind_from_name(reader.string("kind"));
     spec.vocab_size = reader.integer("vocab_size");
     spec.embedding_size = reader.integer("embedding_size");
     spec.tie_weights = reader.boolean("tie_weights");
     spec.dropout = reader.number("dropout");
     spec.recurrent = recurrent_from_json(reader.field("recurrent"), reader.path_to("recurrent"));
+    spec.pooling = pooling_from_name(reader.string("pooling"));
+    spec.output_size = reader.integer("output_size");
     reader.finish();
     check(spec);
     return spec;

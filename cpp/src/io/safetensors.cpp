@@ -11,6 +11,7 @@
 #include <numeric>
 #include <set>
 
+#include "core/tensor_impl.h"
 #include "io/file.h"
 #include "io/json.h"
 #include "io/safetensors.h"
@@ -149,6 +150,19 @@ std::map<std::string, std::string> read_metadata(const Json& header) {
   return metadata;
 }
 
+// A tensor of bytes [offset, offset + size): a view where the source is memory that outlives it, else a copy.
+Tensor read_tensor(const ByteSource& source, const Entry& entry, std::uint64_t offset) {
+  const std::uint64_t size = entry.end - entry.begin;
+  if (const std::shared_ptr<void> bytes = source.view(offset); bytes != nullptr && size > 0) {
+    const auto alignment = static_cast<std::uintptr_t>(size_of(entry.dtype));
+    if (reinterpret_cast<std::uintptr_t>(bytes.get()) % alignment == 0)
+      return external_tensor(bytes, entry.shape, entry.dtype);
+  }
+  Tensor tensor = Tensor::empty(entry.shape, entry.dtype);
+  if (size > 0) source.read(offset, tensor.mutable_raw(), size);
+  return tensor;
+}
+
 TensorFile read_file(const ByteSource& source) {
   const std::uint64_t length = header_length(source);
   std::string text(length, '\0');
@@ -163,11 +177,8 @@ TensorFile read_file(const ByteSource& source) {
   const std::uint64_t data = kPrefix + length;
   TensorFile file;
   file.metadata = read_metadata(header);
-  for (const Entry& entry : read_entries(header, source.size() - data)) {
-    Tensor tensor = Tensor::empty(entry.shape, entry.dtype);
-    if (entry.end > entry.begin) source.read(data + entry.begin, tensor.mutable_raw(), entry.end - entry.begin);
-    file.tensors.emplace_back(entry.name, std::move(tensor));
-  }
+  for (const Entry& entry : read_entries(header, source.size() - data))
+    file.tensors.emplace_back(entry.name, read_tensor(source, entry, data + entry.begin));
   return file;
 }
 
@@ -202,7 +213,8 @@ std::string header_of(const std::string& operation, const TensorFile& file, cons
   } catch (const JsonError&) {
     throw_argument(operation, "tensors", "names and metadata in UTF-8", "other bytes");
   }
-  text.resize((text.size() + 7) / 8 * 8, ' ');  // the data starts aligned
+  constexpr std::size_t kAlignment = 64;  // of the data's start, as of a tensor in memory
+  text.resize((kPrefix + text.size() + kAlignment - 1) / kAlignment * kAlignment - kPrefix, ' ');
   if (text.size() > kLargestHeader)
     throw_argument(operation, "metadata", "at most " + std::to_string(kLargestHeader) + " bytes of header",
                    std::to_string(text.size()));
@@ -211,10 +223,10 @@ std::string header_of(const std::string& operation, const TensorFile& file, cons
 
 }  // namespace
 
-TensorFile load_tensors(const std::string& operation, const std::string& path) {
+TensorFile load_tensors(const std::string& operation, const std::string& path, bool memory_map) {
   const FileSource source(operation, path);
   try {
-    return read_file(source);
+    return memory_map && source.size() > 0 ? read_file(MappedSource(source)) : read_file(source);
   } catch (const JsonError& e) {
     throw IoError("[" + operation + "] " + path + ": " + e.what());
   }

@@ -7,7 +7,8 @@
 
 namespace rnncore::io {
 
-TensorFile load_tensors(const std::string& operation, const std::string& path);
+// memory_map: the tensors are copy-on-write views of the file (those that lie unaligned are copied).
+TensorFile load_tensors(const std::string& operation, const std::string& path, bool memory_map = false);
 void save_tensors(const std::string& operation, const std::string& path, const TensorFile& file);
 
 }  // namespace rnncore::io

@@ -203,7 +203,8 @@ void gemm_rows(const backend::Gemm& g) {
   p.columns = g.N;
   p.bias = static_cast<const T*>(bias.data());
   p.start = g.accumulate ? Start::c : g.bias ? Start::bias : Start::zero;
-  run_team(threads_for(static_cast<double>(g.M) * g.N * g.K), [&](const Member& m) { row_product(m, p); });
+  const int threads = g.threads > 0 ? g.threads : threads_for(static_cast<double>(g.M) * g.N * g.K);
+  run_team(threads, [&](const Member& m) { row_product(m, p); });
 }
 
 template <typename T>

@@ -1,0 +1,108 @@
+// ModelStream: embedding row or features -> Stream -> head, over buffers that were allocated at construction.
+#include <cstring>
+
+#include "core/tensor_impl.h"
+#include "rnncore/model.hpp"
+
+namespace rnncore {
+namespace {
+
+std::size_t bytes_of(std::int64_t elements, DType dtype) { return static_cast<std::size_t>(elements * size_of(dtype)); }
+
+}  // namespace
+
+struct ModelStream::Impl {
+  Stream stack;
+  std::int64_t batch, width, outputs, vocabulary;  // width: of the stack's output; vocabulary: 0 with features
+  std::int64_t inputs;                             // of the stack
+  DType dtype;
+  Tensor embedding, bias;  // copies
+  backend::PackedPtr head;
+  Tensor rows, hidden;  // (N, I) looked up, (N, width)
+  void *rows_data = nullptr, *hidden_data = nullptr;
+
+  Impl(const Model& model, std::int64_t N)
+      : stack(model.spec().recurrent, model.stack_parameters(), N),
+        batch(N),
+        width(model.spec().recurrent.output_size()),
+        outputs(model.spec().outputs()),
+        vocabulary(model.spec().vocab_size),
+        inputs(model.spec().recurrent.input_size),
+        dtype(model.dtype()) {
+    const NoGradGuard guard;
+    const Tensor weight = model.parameter(model.spec().tie_weights ? "embedding.weight" : "head.weight");
+    head = backend::pack_matrix(Device::cpu, dtype, true, outputs, width, weight.raw(), width);
+    bias = model.parameter("head.bias").clone();
+    hidden = Tensor::zeros({batch, width}, dtype);
+    hidden_data = hidden.mutable_raw();
+    if (vocabulary == 0) return;
+    embedding = model.parameter("embedding.weight").clone();
+    rows = Tensor::zeros({batch, inputs}, dtype);
+    rows_data = rows.mutable_raw();
+  }
+
+  template <typename T>
+  bool step(const T* in, T* out) noexcept {
+    stack.step(in, static_cast<T*>(hidden_data));
+    // Starting from c gives the chain that starting from the bias gives, without the kernel's padded copy of it.
+    for (std::int64_t n = 0; n < batch; ++n) std::memcpy(out + n * outputs, bias.raw(), bytes_of(outputs, dtype));
+    backend::Gemm g;
+    g.dtype = dtype;
+    g.trans_b = true;
+    g.M = batch;
+    g.N = outputs;
+    g.K = width;
+    g.a = hidden_data;
+    g.lda = width;
+    g.c = out;
+    g.ldc = outputs;
+    g.accumulate = true;
+    g.packed_b = head.get();
+    g.threads = 1;
+    backend::gemm(Device::cpu, g);
+    return true;
+  }
+
+  template <typename T>
+  bool step_features(const T* in, T* out) noexcept {
+    return vocabulary == 0 && dtype == dtype_of<T>::value && step(in, out);
+  }
+
+  template <typename T>
+  bool step_tokens(const std::int64_t* ids, T* out) noexcept {
+    if (vocabulary == 0 || dtype != dtype_of<T>::value) return false;
+    for (std::int64_t n = 0; n < batch; ++n)
+      if (ids[n] < 0 || ids[n] >= vocabulary) return false;
+    const T* table = static_cast<const T*>(embedding.raw());
+    T* to = static_cast<T*>(rows_data);
+    for (std::int64_t n = 0; n < batch; ++n)
+      std::memcpy(to + n * inputs, table + ids[n] * inputs, bytes_of(inputs, dtype));
+    return step(static_cast<const T*>(to), out);
+  }
+};
+
+ModelStream::ModelStream(const Model& model, std::int64_t batch) {
+  if (model.spec().pooling == Pooling::mean)
+    throw_argument("ModelStream", "pooling", "none or last", "mean", "a mean over time is known at the end only");
+  impl_ = std::make_unique<Impl>(model, batch);
+}
+
+ModelStream::~ModelStream() = default;
+ModelStream::ModelStream(ModelStream&&) noexcept = default;
+ModelStream& ModelStream::operator=(ModelStream&&) noexcept = default;
+
+std::int64_t ModelStream::batch() const noexcept { return impl_->batch; }
+std::int64_t ModelStream::input_size() const noexcept { return impl_->vocabulary > 0 ? 1 : impl_->inputs; }
+std::int64_t ModelStream::output_size() const noexcept { return impl_->outputs; }
+DType ModelStream::dtype() const noexcept { return impl_->dtype; }
+bool ModelStream::step(const float* in, float* out) noexcept { return impl_->step_features(in, out); }
+bool ModelStream::step(const double* in, double* out) noexcept { return impl_->step_features(in, out); }
+bool ModelStream::step(const std::int64_t* ids, float* out) noexcept { return impl_->step_tokens(ids, out); }
+bool ModelStream::step(const std::int64_t* ids, double* out) noexcept { return impl_->step_tokens(ids, out); }
+void ModelStream::reset() noexcept { impl_->stack.reset(); }
+void ModelStream::reset(std::int64_t stream) noexcept { impl_->stack.reset(stream); }
+std::size_t ModelStream::state_bytes() const noexcept { return impl_->stack.state_bytes(); }
+void ModelStream::save_state(void* out) const noexcept { impl_->stack.save_state(out); }
+void ModelStream::restore_state(const void* in) noexcept { impl_->stack.restore_state(in); }
+
+}  // namespace rnncore

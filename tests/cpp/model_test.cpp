@@ -1,0 +1,317 @@
+// Model: what it computes is the composition of the operations it stands for; a stream of steps has the bits of the
+// sequence; training in place works; text in and out.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "rnncore/rnncore.hpp"
+
+namespace rnncore {
+namespace {
+
+constexpr std::int64_t kTime = 7, kBatch = 3;
+
+struct Kind {
+  const char* name;
+  ModelKind kind;
+  bool tokens;
+  Pooling pooling;
+  bool bidirectional, tied;
+};
+const Kind kKinds[] = {
+    {"language model", ModelKind::language_model, true, Pooling::none, false, false},
+    {"tied language model", ModelKind::language_model, true, Pooling::none, false, true},
+    {"classifier of tokens", ModelKind::classifier, true, Pooling::last, true, false},
+    {"classifier by mean", ModelKind::classifier, false, Pooling::mean, true, false},
+    {"tagger", ModelKind::tagger, true, Pooling::none, true, false},
+    {"forecaster", ModelKind::forecaster, false, Pooling::none, false, false},
+    {"forecaster of the end", ModelKind::forecaster, false, Pooling::last, false, false},
+};
+
+ModelSpec spec_of(const Kind& kind, CellKind cell = CellKind::lstm) {
+  ModelSpec spec;
+  spec.kind = kind.kind;
+  spec.vocab_size = kind.tokens ? 11 : 0;
+  spec.embedding_size = kind.tokens ? 6 : 0;
+  spec.recurrent.input_size = kind.tokens ? 6 : 4;
+  spec.recurrent.layers = {{cell, 5}, {cell, 6}};
+  spec.recurrent.bidirectional = kind.bidirectional;
+  spec.pooling = kind.pooling;
+  spec.output_size = kind.kind == ModelKind::language_model ? 0 : 3;
+  spec.tie_weights = kind.tied;
+  return spec;
+}
+
+ModelInput input_of(const ModelSpec& spec, Generator& generator, DType dtype = DType::float32) {
+  ModelInput input;
+  if (spec.reads_tokens()) {
+    input.ids = Tensor::empty({kTime, kBatch}, DType::int64);
+    for (std::int64_t i = 0; i < input.ids.numel(); ++i)
+      input.ids.mutable_data<std::int64_t>()[i] = generator.below(spec.vocab_size);
+  } else {
+    input.x = Tensor::empty({kTime, kBatch, spec.recurrent.input_size}, dtype);
+    generator.uniform_(input.x, -1, 1);
+  }
+  return input;
+}
+
+// By hand, from the parameters by name.
+Tensor composed(const Model& model, const ModelInput& input) {
+  const ModelSpec& spec = model.spec();
+  RecurrentInput in;
+  in.x = spec.reads_tokens() ? embedding(model.parameter("embedding.weight"), input.ids) : input.x;
+  in.lengths = input.lengths;
+  const RecurrentOutput out = recurrent(spec.recurrent, model.stack_parameters(), in);
+  Tensor y = out.y;
+  if (spec.pooling == Pooling::last)
+    y = spec.recurrent.bidirectional ? cat({out.state.h[2], out.state.h[3]}, 1) : out.state.h[1];
+  if (spec.pooling == Pooling::mean) y = mul(sum(y, 0), 1.0 / kTime);
+  return linear(y, model.parameter(spec.tie_weights ? "embedding.weight" : "head.weight"),
+                model.parameter("head.bias"));
+}
+
+TEST(Model, ForwardIsTheCompositionOfItsParts) {
+  for (const Kind& kind : kKinds) {
+    SCOPED_TRACE(kind.name);
+    const ModelSpec spec = spec_of(kind);
+    Generator generator(3);
+    const Model model(spec, generator, DType::float64);
+    const ModelInput input = input_of(spec, generator, DType::float64);
+    const Tensor got = model.forward(input).y, want = composed(model, input);
+    ASSERT_EQ(got.shape(), want.shape());
+    const Shape shape = spec.pooling == Pooling::none ? Shape{kTime, kBatch, spec.outputs()}  //
+                                                      : Shape{kBatch, spec.outputs()};
+    EXPECT_EQ(got.shape(), shape);
+    for (std::int64_t i = 0; i < got.numel(); ++i) EXPECT_NEAR(got.data<double>()[i], want.data<double>()[i], 1e-14);
+  }
+}
+
+// Pooling sees the valid steps alone: each sequence as if it were the only one, cut to its length.
+TEST(Model, PoolingLeavesOutWhatLiesBeyondTheLength) {
+  for (const Kind& kind : {kKinds[2], kKinds[3], kKinds[6]}) {
+    SCOPED_TRACE(kind.name);
+    const ModelSpec spec = spec_of(kind);
+    Generator generator(4);
+    const Model model(spec, generator, DType::float64);
+    ModelInput input = input_of(spec, generator, DType::float64);
+    const std::int64_t lengths[] = {7, 2, 5};
+    input.lengths = Tensor::from(lengths, {kBatch});
+    const Tensor together = model.forward(input).y;
+    for (std::int64_t n = 0; n < kBatch; ++n) {
+      ModelInput alone;
+      if (spec.reads_tokens())
+        alone.ids = slice(slice(input.ids, 0, 0, lengths[n]), 1, n, n + 1);
+      else
+        alone.x = slice(slice(input.x, 0, 0, lengths[n]), 1, n, n + 1);
+      const Tensor y = model.forward(alone).y;
+      for (std::int64_t j = 0; j < 3; ++j)
+        EXPECT_NEAR(together.data<double>()[n * 3 + j], y.data<double>()[j], 1e-14) << n;
+    }
+  }
+}
+
+template <typename T>
+void expect_stream_equals_sequence(const Model& model, const ModelInput& input) {
+  const ModelSpec& spec = model.spec();
+  const Tensor y = model.forward(input).y;
+  ModelStream stream = model.stream(kBatch);
+  const std::int64_t O = spec.outputs(), I = spec.recurrent.input_size;
+  ASSERT_EQ(stream.output_size(), O);
+  std::vector<T> out(static_cast<std::size_t>(kBatch * O));
+  for (std::int64_t t = 0; t < kTime; ++t) {
+    const bool done = spec.reads_tokens() ? stream.step(input.ids.data<std::int64_t>() + t * kBatch, out.data())
+                                          : stream.step(input.x.data<T>() + t * kBatch * I, out.data());
+    ASSERT_TRUE(done);
+    if (spec.pooling == Pooling::none) {
+      EXPECT_EQ(std::memcmp(out.data(), y.data<T>() + t * kBatch * O, out.size() * sizeof(T)), 0) << "step " << t;
+    }
+  }
+  if (spec.pooling == Pooling::last) {
+    EXPECT_EQ(std::memcmp(out.data(), y.data<T>(), out.size() * sizeof(T)), 0);
+  }
+}
+
+TEST(Model, AStreamHasTheBitsOfTheSequence) {
+  for (const Kind& kind : kKinds) {
+    if (kind.bidirectional) continue;
+    for (const CellKind cell : {CellKind::lstm, CellKind::gru, CellKind::rnn_tanh}) {
+      SCOPED_TRACE(std::string(kind.name) + " " + name_of(cell));
+      const ModelSpec spec = spec_of(kind, cell);
+      Generator generator(5);
+      const Model single(spec, generator), wide(spec, generator, DType::float64);
+      expect_stream_equals_sequence<float>(single, input_of(spec, generator));
+      expect_stream_equals_sequence<double>(wide, input_of(spec, generator, DType::float64));
+    }
+  }
+}
+
+TEST(Model, AStreamRefusesWhatItCannotStep) {
+  Generator generator(6);
+  const Model tokens(spec_of(kKinds[0]), generator), features(spec_of(kKinds[5]), generator);
+  ModelStream stream = tokens.stream(2), other = features.stream();
+  std::vector<float> out(22, -1.0f);
+  std::vector<double> wide(22);
+  const std::int64_t good[] = {0, 10}, high[] = {0, 11}, low[] = {-1, 0};
+  const float x[] = {0, 0, 0, 0};
+  EXPECT_FALSE(stream.step(high, out.data()));
+  EXPECT_FALSE(stream.step(low, out.data()));
+  EXPECT_FALSE(stream.step(x, out.data()));
+  EXPECT_FALSE(stream.step(good, wide.data()));
+  EXPECT_FALSE(other.step(good, out.data()));
+  EXPECT_EQ(out, std::vector<float>(22, -1.0f)) << "nothing was written";
+  EXPECT_TRUE(stream.step(good, out.data()));
+  EXPECT_TRUE(other.step(x, out.data()));
+  EXPECT_THROW(Model(spec_of(kKinds[2]), generator).stream(), ArgumentError);  // bidirectional
+  EXPECT_THROW(Model(spec_of(kKinds[3]), generator).stream(), ArgumentError);  // mean pooling
+  EXPECT_THROW(tokens.stream(0), ArgumentError);
+}
+
+TEST(Model, SnapshotsTakeStepsBack) {
+  Generator generator(7);
+  const Model model(spec_of(kKinds[5]), generator);
+  const ModelInput input = input_of(model.spec(), generator);
+  ModelStream stream = model.stream(kBatch), twin = model.stream(kBatch);
+  std::vector<float> first(kBatch * 3), second(kBatch * 3);
+  stream.step(input.x.data<float>(), first.data());
+  std::vector<unsigned char> snapshot(stream.state_bytes());
+  EXPECT_EQ(snapshot.size(), kBatch * 2 * (5 + 6) * sizeof(float));
+  stream.save_state(snapshot.data());
+  stream.step(input.x.data<float>() + 12, first.data());
+  stream.step(input.x.data<float>() + 24, second.data());
+  stream.restore_state(snapshot.data());
+  stream.step(input.x.data<float>() + 12, second.data());
+  EXPECT_EQ(first, second);
+  twin.restore_state(snapshot.data());
+  twin.step(input.x.data<float>() + 12, second.data());
+  EXPECT_EQ(first, second);
+  // One stream begins anew, the others go on.
+  stream.restore_state(snapshot.data());
+  stream.reset(1);
+  stream.step(input.x.data<float>() + 12, second.data());
+  EXPECT_TRUE(std::equal(first.begin(), first.begin() + 3, second.begin()));
+  EXPECT_FALSE(std::equal(first.begin() + 3, first.begin() + 6, second.begin() + 3));
+  EXPECT_TRUE(std::equal(first.begin() + 6, first.end(), second.begin() + 6));
+}
+
+TEST(Model, TrainsInPlace) {
+  ModelSpec spec = spec_of(kKinds[5]);
+  spec.dropout = 0.1;
+  Generator generator(8);
+  Model model(spec, generator);
+  model.set_requires_grad(true);
+  OptimizerOptions options;
+  options.kind = OptimizerKind::adam;
+  options.lr = 0.02;
+  Optimizer optimizer(model.parameters(), options);
+  ModelInput input = input_of(spec, generator);
+  input.training = true;
+  EXPECT_THROW(model.forward(input), ArgumentError) << "dropout needs a generator";
+  input.generator = &generator;
+  double first = 0, last = 0;
+  for (int step = 0; step < 40; ++step) {
+    optimizer.zero_grad();
+    const Tensor loss = mean(pow(add(model.forward(input).y, -0.5), 2.0));
+    loss.backward();
+    optimizer.step();
+    (step == 0 ? first : last) = loss.item();
+  }
+  EXPECT_LT(last, 0.3 * first);
+}
+
+TEST(Model, InputsOfTheWrongKindAreNamed) {
+  Generator generator(9);
+  const Model tokens(spec_of(kKinds[0]), generator), features(spec_of(kKinds[5]), generator);
+  const ModelInput ids = input_of(tokens.spec(), generator), x = input_of(features.spec(), generator);
+  EXPECT_THROW(tokens.forward(x), ArgumentError);
+  EXPECT_THROW(features.forward(ids), ArgumentError);
+  EXPECT_THROW(features.forward({}), ArgumentError);
+  EXPECT_THROW(tokens.parameter("rnn.none"), ArgumentError);
+}
+
+TEST(Model, SpecificationsThatMakeNoSenseAreRefused) {
+  const auto refused = [](const Kind& kind, void (*change)(ModelSpec&)) {
+    ModelSpec spec = spec_of(kind);
+    EXPECT_EQ(to_json(model_spec_from_json(to_json(spec))), to_json(spec));
+    change(spec);
+    EXPECT_THROW(check(spec), ArgumentError);
+  };
+  refused(kKinds[0], [](ModelSpec& s) { s.pooling = Pooling::last; });
+  refused(kKinds[0], [](ModelSpec& s) { s.output_size = 3; });
+  refused(kKinds[0], [](ModelSpec& s) { s.vocab_size = 0; });
+  refused(kKinds[2], [](ModelSpec& s) { s.pooling = Pooling::none; });
+  refused(kKinds[2], [](ModelSpec& s) { s.tie_weights = true; });
+  refused(kKinds[2], [](ModelSpec& s) { s.embedding_size = 7; });
+  refused(kKinds[4], [](ModelSpec& s) { s.pooling = Pooling::mean; });
+  refused(kKinds[5], [](ModelSpec& s) { s.output_size = 0; });
+  refused(kKinds[5], [](ModelSpec& s) { s.embedding_size = 6; });
+  refused(kKinds[5], [](ModelSpec& s) { s.recurrent.input_size = std::int64_t{1} << 40; });
+}
+
+Model text_model() {
+  ModelSpec spec = spec_of(kKinds[0]);
+  spec.vocab_size = 3;
+  Generator generator(10);
+  Model model(spec, generator);
+  model.set_vocabulary(Vocabulary(TextLevel::character, {"a", "\xc3\xa9", "\n"}));
+  return model;
+}
+
+TEST(Text, TheScoreIsTheSumOfLogProbabilities) {
+  const Model model = text_model();
+  const std::vector<std::int64_t> tokens = {0, 1, 2, 2, 1, 0, 0, 1};
+  ModelInput input;
+  input.ids = Tensor::from(tokens.data(), {7, 1});
+  const Tensor logits = model.forward(input).y.reshape({7, 3});
+  const double want = cross_entropy(logits, Tensor::from(tokens.data() + 1, {7}), {Reduction::sum}).item();
+  EXPECT_NEAR(score(model, tokens).nats, want, 1e-5);
+  EXPECT_NEAR(score(model, tokens, {1, 2}).nats, want, 1e-5);  // in chunks
+  EXPECT_EQ(score(model, tokens, {3, 2}).tokens, 7);           // in three streams, padded
+  EXPECT_NEAR(log_prob(model,
+                       "a\xc3\xa9\n\n\xc3\xa9"
+                       "aa\xc3\xa9"),
+              -want, 1e-5);
+  EXPECT_LT(log_prob(model, "a", "\n"), 0.0);
+  EXPECT_THROW(score(model, {0}), ArgumentError);
+  EXPECT_THROW(score(model, {0, 3}), ArgumentError);
+}
+
+// The probabilities of all continuations of one length sum to 1.
+TEST(Text, ProbabilitiesSumToOne) {
+  const Model model = text_model();
+  const std::vector<std::string> letters = {"a", "\xc3\xa9", "\n"};
+  double total = 0;
+  for (const std::string& u : letters)
+    for (const std::string& v : letters)
+      for (const std::string& w : letters) total += std::exp(log_prob(model, u + v + w, "a"));
+  EXPECT_NEAR(total, 1.0, 1e-6);
+}
+
+TEST(Text, GenerationDependsOnSeedAndSampleAlone) {
+  const Model model = text_model();
+  GenerateOptions options;
+  options.length = 30;
+  options.seed = 5;
+  options.num_samples = 3;
+  const std::vector<GeneratedText> three = generate(model, "a", options);
+  options.num_samples = 1;
+  EXPECT_EQ(generate(model, "a", options)[0].text, three[0].text);
+  EXPECT_NE(three[0].text, three[1].text);
+  EXPECT_EQ(three[0].tokens.size(), 30u);
+  options.stop = {
+      "\xc3\xa9"
+      "a"};
+  const GeneratedText stopped = generate(model, "", options)[0];
+  EXPECT_TRUE(stopped.stopped);
+  EXPECT_EQ(stopped.text.find("\xc3\xa9"
+                              "a"),
+            std::string::npos);
+  options.stop = {""};
+  EXPECT_THROW(generate(model, "a", options), ArgumentError);
+  EXPECT_THROW(generate(model, "b", {}), ArgumentError);
+  Generator generator(1);
+  EXPECT_THROW(generate(Model(spec_of(kKinds[4]), generator), "a"), ArgumentError);
+}
+
+}  // namespace
+}  // namespace rnncore
