@@ -1,6 +1,6 @@
 // Tensor: a shared handle to a dense, row-major, contiguous array and its place on the tape.
-// Memory: 64-byte aligned, taken from a pooling allocator, so a training loop reuses its buffers; the parameters of a
-// memory-mapped model file lie in the file, aligned to their elements.
+// Memory: 64-byte aligned, taken from a pooling allocator, so a training loop reuses its buffers; from_shared (as for
+// memory-mapped files) takes other memory, aligned to its elements.
 // Shapes are int64. Copying a Tensor copies the handle. Standard library only.
 #pragma once
 
@@ -71,6 +71,9 @@ class RNNCORE_EXPORT Tensor {
     return from(data.data(), std::move(shape));
   }
   static Tensor from_bytes(const void* data, Shape shape, DType dtype);
+  // Takes memory of somebody else's as it is: written to by in-place operations, held as long as the tensor lives.
+  // Whoever else writes to it calls share_memory() first.
+  static Tensor from_shared(std::shared_ptr<void> bytes, Shape shape, DType dtype);
 
   bool defined() const { return impl_ != nullptr; }
   explicit operator bool() const { return defined(); }

@@ -132,7 +132,10 @@ Tensor Tensor::from_bytes(const void* data, Shape shape, DType dtype) {
   return out;
 }
 
-Tensor external_tensor(std::shared_ptr<void> bytes, Shape shape, DType dtype) {
+Tensor Tensor::from_shared(std::shared_ptr<void> bytes, Shape shape, DType dtype) {
+  if (bytes == nullptr) throw_argument("Tensor::from_shared", "bytes", "memory", "none (null)");
+  if (reinterpret_cast<std::uintptr_t>(bytes.get()) % static_cast<std::uintptr_t>(size_of(dtype)) != 0)
+    throw_argument("Tensor::from_shared", "bytes", std::string("an address aligned for ") + name_of(dtype), "another");
   auto impl = std::make_shared<TensorImpl>();
   const std::int64_t size = checked_numel(shape) * size_of(dtype);
   impl->storage = std::make_shared<Storage>(Device::cpu, static_cast<std::size_t>(size), std::move(bytes));

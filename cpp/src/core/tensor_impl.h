@@ -54,9 +54,6 @@ class Saved {
   std::uint64_t version_ = 0;
 };
 
-// A tensor whose bytes are somebody else's; they may be written to and live as long as `bytes` is held.
-Tensor external_tensor(std::shared_ptr<void> bytes, Shape shape, DType dtype);
-
 // After the last byte of an in-place write (mutable_raw() marks its beginning): a copy that another thread packed from
 // half-written memory is not taken for the current one.
 inline void finish_write(const Tensor& t) { t.impl()->storage->bump(); }

@@ -11,7 +11,6 @@
 #include <numeric>
 #include <set>
 
-#include "core/tensor_impl.h"
 #include "io/file.h"
 #include "io/json.h"
 #include "io/safetensors.h"
@@ -156,7 +155,7 @@ Tensor read_tensor(const ByteSource& source, const Entry& entry, std::uint64_t o
   if (const std::shared_ptr<void> bytes = source.view(offset); bytes != nullptr && size > 0) {
     const auto alignment = static_cast<std::uintptr_t>(size_of(entry.dtype));
     if (reinterpret_cast<std::uintptr_t>(bytes.get()) % alignment == 0)
-      return external_tensor(bytes, entry.shape, entry.dtype);
+      return Tensor::from_shared(bytes, entry.shape, entry.dtype);
   }
   Tensor tensor = Tensor::empty(entry.shape, entry.dtype);
   if (size > 0) source.read(offset, tensor.mutable_raw(), size);
