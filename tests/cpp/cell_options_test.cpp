@@ -88,7 +88,6 @@ TEST(CellOptions, DecideParameters) {
 
 TEST(CellOptions, SurviveAModelFile) {
   ModelSpec spec;
-  spec.kind = "language_model";
   spec.vocab_size = 7;
   spec.embedding_size = 3;
   spec.recurrent.input_size = 3;
