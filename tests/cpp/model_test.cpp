@@ -194,6 +194,28 @@ TEST(Model, SnapshotsTakeStepsBack) {
   EXPECT_TRUE(std::equal(first.begin() + 6, first.end(), second.begin() + 6));
 }
 
+// With delayed states a snapshot holds the states before the last one too, wherever their ring stands.
+TEST(Model, SnapshotsHoldDelayedStates) {
+  ModelSpec spec = spec_of(kKinds[5]);
+  for (LayerSpec& layer : spec.recurrent.layers) layer.delays = {2, 4};
+  Generator generator(11);
+  const Model model(spec, generator);
+  const ModelInput input = input_of(spec, generator);
+  ModelStream stream = model.stream(kBatch);
+  std::vector<float> first(kBatch * 3), second(kBatch * 3);
+  std::vector<unsigned char> snapshot(stream.state_bytes());
+  const auto run = [&](std::int64_t from, std::int64_t to, std::vector<float>& out) {
+    for (std::int64_t t = from; t < to; ++t) stream.step(input.x.data<float>() + t * kBatch * 4, out.data());
+  };
+  run(0, 4, first);
+  stream.save_state(snapshot.data());
+  run(4, 6, first);
+  run(0, 3, second);
+  stream.restore_state(snapshot.data());
+  run(4, 6, second);
+  EXPECT_EQ(first, second);
+}
+
 TEST(Model, TrainsInPlace) {
   ModelSpec spec = spec_of(kKinds[5]);
   spec.dropout = 0.1;
