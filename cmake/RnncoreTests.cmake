@@ -9,3 +9,33 @@ target_compile_definitions(rnncore_tests PRIVATE RNNCORE_GOLDEN_FOLDER="${PROJEC
 target_link_libraries(rnncore_tests PRIVATE rnncore_objects GTest::gtest_main)
 include(GoogleTest)
 gtest_discover_tests(rnncore_tests DISCOVERY_TIMEOUT 60)
+
+# The fuzzer of the file readers (tests/fuzz). Readers and entry point are compiled with the sanitizers, the rest is
+# taken as it is; with clang it is libFuzzer, else a small mutator of our own. The test is a short run.
+option(RNNCORE_FUZZ "Build the fuzzer of the file readers" ${RNNCORE_TESTS})
+if(RNNCORE_FUZZ AND NOT RNNCORE_SANITIZE MATCHES thread)
+  file(GLOB RNNCORE_FUZZED CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cpp/src/io/*.cpp)
+  list(APPEND RNNCORE_FUZZED ${PROJECT_SOURCE_DIR}/cpp/src/core/vocabulary.cpp)
+  set(RNNCORE_FUZZ_FOLDER ${PROJECT_SOURCE_DIR}/tests/fuzz)
+  set(RNNCORE_FUZZ_FLAGS -fsanitize=address,undefined -fno-sanitize-recover=all)
+  add_executable(rnncore_fuzz ${RNNCORE_FUZZED} ${RNNCORE_FUZZ_FOLDER}/model_file.cpp)
+  if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+    target_compile_options(rnncore_fuzz PRIVATE -fsanitize=fuzzer)
+    target_link_options(rnncore_fuzz PRIVATE -fsanitize=fuzzer)
+    set(RNNCORE_FUZZ_ARGUMENTS -runs=5000 -seed=1 -max_len=4096 -dict=${RNNCORE_FUZZ_FOLDER}/model_file.dict
+      ${RNNCORE_FUZZ_FOLDER}/corpus)
+  else()
+    target_sources(rnncore_fuzz PRIVATE ${RNNCORE_FUZZ_FOLDER}/mutate.cpp)
+    set(RNNCORE_FUZZ_ARGUMENTS ${RNNCORE_FUZZ_FOLDER}/corpus)
+  endif()
+  target_compile_options(rnncore_fuzz PRIVATE ${RNNCORE_WARNINGS} -O1 -g1 ${RNNCORE_FUZZ_FLAGS})
+  target_compile_definitions(rnncore_fuzz PRIVATE RNNCORE_VERSION="${PROJECT_VERSION}")
+  target_link_options(rnncore_fuzz PRIVATE ${RNNCORE_FUZZ_FLAGS})
+  target_compile_features(rnncore_fuzz PRIVATE cxx_std_17)
+  target_include_directories(rnncore_fuzz PRIVATE $<TARGET_PROPERTY:rnncore_objects,INTERFACE_INCLUDE_DIRECTORIES>)
+  target_include_directories(rnncore_fuzz SYSTEM PRIVATE ${RNNCORE_JSON_INCLUDE})
+  target_link_libraries(rnncore_fuzz PRIVATE OpenMP::OpenMP_CXX
+    "$<FILTER:$<TARGET_OBJECTS:rnncore_objects>,EXCLUDE,src/(io/|core/vocabulary)>")
+  add_dependencies(rnncore_fuzz rnncore_objects)
+  add_test(NAME fuzz_model_file COMMAND rnncore_fuzz ${RNNCORE_FUZZ_ARGUMENTS})
+endif()

@@ -23,7 +23,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 STANDARD = r"[a-z_]+|c[a-z]+"
 POSIX = r"unistd\.h|fcntl\.h|pthread\.h|stdlib\.h|sys/[a-z]+\.h"
 CPP_RULES = {
-    "include/rnncore": r"rnncore/[a-z_]+\.hpp",
+    "include/rnncore": r"rnncore/[a-z_]+\.hpp|std(def|int)\.h",
     "src/cells": r"",
     "src/backend": rf"rnncore/.*|backend/.*|cells/.*|hwy/.*|omp\.h|[a-z]+intrin\.h|{POSIX}",
     "src/core": rf"rnncore/.*|core/.*|backend/(backend|recurrent|pointwise|philox)\.h|Eigen/.*|{POSIX}",
