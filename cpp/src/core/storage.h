@@ -1,6 +1,7 @@
 // Storage: the bytes behind tensors, a version that every write bumps, and the packed copies made of them.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -32,30 +33,40 @@ class Storage {
   // From now on others may write to the memory unseen (DLPack): no packed copy outlives its use.
   void share() { shared_.store(true, std::memory_order_release); }
 
-  // The packed copy for `key`, made by `make()` when there is none for the current version and target epoch.
+  // The packed copy for `key`, made by `make()` when there is none for the current version and target epoch. At most
+  // kMostPacks are kept: copies of older versions go first, then the one that was used least recently.
   template <typename Make>
   backend::PackedPtr packed(std::uint64_t key, std::uint64_t epoch, const Make& make) {
     if (shared_.load(std::memory_order_acquire)) return make();
-    const std::lock_guard<std::mutex> lock(pack_mutex_);
+    const std::unique_lock<std::mutex> lock(pack_mutex_, std::try_to_lock);
+    // Another thread is packing. After a fork it may be one that the child does not have: never wait for it.
+    if (!lock.owns_lock()) return make();
     const std::uint64_t now = version();
-    for (auto& p : packs_) {
-      if (p.key != key) continue;
-      if (p.version != now || p.epoch != epoch) {
-        p.value = make();
-        p.version = now;
-        p.epoch = epoch;
-      }
-      return p.value;
+    const auto current = [now, epoch](const Pack& p) { return p.version == now && p.epoch == epoch; };
+    auto found = std::find_if(packs_.begin(), packs_.end(), [key](const Pack& p) { return p.key == key; });
+    if (found == packs_.end() || !current(*found)) {
+      const backend::PackedPtr value = make();
+      if (found == packs_.end()) found = std::find_if_not(packs_.begin(), packs_.end(), current);
+      if (found == packs_.end()) found = room();
+      *found = {key, now, epoch, 0, value};
     }
-    packs_.push_back({key, now, epoch, make()});
-    return packs_.back().value;
+    found->last_use = ++uses_;
+    return found->value;
   }
+  static constexpr std::size_t kMostPacks = 32;  // a weight in every layout, and slices of it
+  std::size_t packs() const { return packs_.size(); }
 
  private:
   struct Pack {
-    std::uint64_t key, version, epoch;
+    std::uint64_t key = 0, version = 0, epoch = 0, last_use = 0;
     backend::PackedPtr value;
   };
+  std::vector<Pack>::iterator room() {
+    if (packs_.size() < kMostPacks) return packs_.insert(packs_.end(), Pack());
+    return std::min_element(packs_.begin(), packs_.end(),
+                            [](const Pack& a, const Pack& b) { return a.last_use < b.last_use; });
+  }
+
   Device device_;
   std::size_t bytes_;
   void* data_;
@@ -64,6 +75,7 @@ class Storage {
   std::atomic<bool> shared_{false};
   std::mutex pack_mutex_;
   std::vector<Pack> packs_;
+  std::uint64_t uses_ = 0;
 };
 
 }  // namespace rnncore
