@@ -96,6 +96,34 @@ TEST(Tape, InPlaceWritesAreNoticed) {
   EXPECT_EQ(y.grad().data<double>()[0], 1.0);
 }
 
+// The gradient of a sliced tensor is made once and added into: T slices do not make T tensors of its size.
+TEST(Tape, SlicesAddIntoOneGradient) {
+  for (const bool is_leaf : {true, false}) {
+    const Tensor x = variable({1, 2, 3, 4, 5, 6});
+    Tensor whole = x.reshape({3, 2});
+    if (is_leaf) whole = whole.detach().set_requires_grad(true);
+    Tensor loss = sum(whole);  // a part of the gradient that no slice made
+    for (const std::int64_t axis : {0, 1})
+      for (std::int64_t i = 0; i < whole.size(axis); ++i)
+        loss = add(loss, mul(sum(slice(whole, axis, i, i + 1)), static_cast<double>(10 * (i + 1) + axis)));
+    loss.backward();
+    const Tensor grad = is_leaf ? whole.grad() : x.grad().reshape({3, 2});
+    for (std::int64_t row = 0; row < 3; ++row)
+      for (std::int64_t column = 0; column < 2; ++column)
+        EXPECT_EQ(grad.data<double>()[row * 2 + column], 1.0 + 10.0 * (row + 1) + 10.0 * (column + 1) + 1.0);
+  }
+}
+
+TEST(Tape, SliceThenAnEqualGradientElsewhereDoNotShareMemory) {
+  const Tensor x = variable({1, 2, 3}), y = variable({4, 5, 6});
+  const Tensor a = mul(x, 1.0), both = add(a, mul(y, 1.0));  // hands the same gradient to both
+  sum(add(both, cat({slice(a, 0, 0, 1), slice(a, 0, 1, 3)}, 0))).backward();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(x.grad().data<double>()[i], 2.0);
+    EXPECT_EQ(y.grad().data<double>()[i], 1.0);
+  }
+}
+
 TEST(Tape, NoGradAndDetachRecordNothing) {
   const Tensor x = variable({1, 2});
   EXPECT_TRUE(grad_enabled());

@@ -60,6 +60,18 @@ void place(const Tensor& from, Tensor& into, std::size_t axis, std::int64_t star
                      into.shape()[axis] * row);
 }
 
+// Adds `from` to the part of `into` that starts at `start` on `axis`.
+void add_into(const Tensor& from, Tensor& into, std::size_t axis, std::int64_t start) {
+  const std::int64_t outer = product(into.shape(), 0, axis),
+                     inner = product(into.shape(), axis + 1, into.shape().size());
+  const std::int64_t row = from.shape()[axis] * inner, size = size_of(into.dtype());
+  const char* const source = static_cast<const char*>(from.raw());
+  char* const to = static_cast<char*>(into.mutable_raw()) + start * inner * size;
+  for (std::int64_t i = 0; i < outer; ++i)
+    backend::axpy(into.device(), into.dtype(), row, 1.0, source + i * row * size,
+                  to + i * into.shape()[axis] * inner * size);
+}
+
 Tensor exchanged(const Tensor& a, std::size_t first, std::size_t second) {
   const Shape& in = a.shape();
   Shape shape = in;
@@ -176,11 +188,7 @@ Tensor slice(const Tensor& a, std::int64_t axis, std::int64_t start, std::int64_
                    std::to_string(start) + ", " + std::to_string(stop));
   Tensor out = part(a, k, start, stop);
   if (!should_record({a})) return out;
-  record("slice", {a}, {&out}, [k, start, shape = a.shape()](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
-    Tensor da = Tensor::zeros(shape, grads[0].dtype());
-    place(grads[0], da, k, start);
-    return {da};
-  });
+  record_part("slice", a, out, [k, start](const Tensor& dout, Tensor& da) { add_into(dout, da, k, start); });
   return out;
 }
 

@@ -55,6 +55,22 @@ void accumulate_leaf(TensorImpl& leaf, Tensor grad) {
   leaf.grad = alone ? std::move(grad) : grad.clone();
 }
 
+// A gradient that may be added into: zeros where there is none yet.
+Tensor& own(Slot& slot, const TensorImpl& of) {
+  if (!slot.grad.defined())
+    slot.grad = Tensor::zeros(of.shape, of.dtype);
+  else if (!slot.owned)
+    slot.grad = slot.grad.clone();
+  slot.owned = true;
+  return slot.grad;
+}
+
+void accumulate_leaf_part(TensorImpl& leaf, const Node& part, const Tensor& grad) {
+  const std::lock_guard<std::mutex> lock(leaf_mutex());
+  if (!leaf.grad.defined()) leaf.grad = Tensor::zeros(leaf.shape, leaf.dtype);
+  part.backward_into(grad, leaf.grad);
+}
+
 // All nodes that `root` depends on, latest first. Throws if any of them was freed.
 std::vector<Node*> nodes_below(Node* root) {
   std::vector<Node*> found{root}, order;
@@ -63,7 +79,7 @@ std::vector<Node*> nodes_below(Node* root) {
     Node* node = found.back();
     found.pop_back();
     order.push_back(node);
-    if (!node->backward)
+    if (node->freed())
       throw_argument("backward", "self", "a tensor whose tape is intact", "one whose tape was freed",
                      std::string("backward() was already called through '") + node->name +
                          "'; run the forward computation again (add losses first to go back through both)");
@@ -111,6 +127,7 @@ Node::~Node() {
   std::vector<Tensor> pending = std::move(inputs);
   draining = &pending;
   backward = nullptr;
+  backward_into = nullptr;
   while (!pending.empty()) {
     const Tensor last = std::move(pending.back());
     pending.pop_back();
@@ -123,14 +140,14 @@ bool should_record(const std::vector<Tensor>& inputs) {
   return std::any_of(inputs.begin(), inputs.end(), [](const Tensor& t) { return t.defined() && t.requires_grad(); });
 }
 
-void record(const char* name, std::vector<Tensor> inputs, std::vector<Tensor*> outputs,
-            std::function<std::vector<Tensor>(const std::vector<Tensor>&)> backward) {
+namespace {
+
+std::shared_ptr<Node> new_node(const char* name, std::vector<Tensor> inputs, const std::vector<Tensor*>& outputs) {
   auto node = std::make_shared<Node>();
   node->name = name;
   node->sequence = next_sequence.fetch_add(1, std::memory_order_relaxed);
   node->inputs = std::move(inputs);
   node->output_count = outputs.size();
-  node->backward = std::move(backward);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     TensorImpl& impl = *outputs[i]->impl();
     node->output_shapes.push_back(impl.shape);
@@ -139,6 +156,19 @@ void record(const char* name, std::vector<Tensor> inputs, std::vector<Tensor*> o
     impl.node = node;
     impl.output_index = i;
   }
+  return node;
+}
+
+}  // namespace
+
+void record(const char* name, std::vector<Tensor> inputs, std::vector<Tensor*> outputs,
+            std::function<std::vector<Tensor>(const std::vector<Tensor>&)> backward) {
+  new_node(name, std::move(inputs), outputs)->backward = std::move(backward);
+}
+
+void record_part(const char* name, const Tensor& input, Tensor& output,
+                 std::function<void(const Tensor&, Tensor&)> backward) {
+  new_node(name, {input}, {&output})->backward_into = std::move(backward);
 }
 
 const Tensor& Saved::get(const char* operation) const {
@@ -215,31 +245,41 @@ void Tensor::backward(const Tensor& seed) const {
   std::vector<std::shared_ptr<Node>> alive{impl_->node};
   slots[impl_->node.get()].resize(impl_->node->output_count);
   slots[impl_->node.get()][impl_->output_index].grad = std::move(first);
+  const auto slot_of = [&slots](const TensorImpl& of) -> Slot& {
+    auto& into = slots[of.node.get()];
+    into.resize(of.node->output_count);
+    return into[of.output_index];
+  };
   for (Node* node : order) {
-    std::vector<Tensor> inputs = node->inputs, grads;
+    const std::vector<Tensor> inputs = node->inputs;
+    for (const Tensor& input : inputs)
+      if (input.defined() && input.impl()->node != nullptr) alive.push_back(input.impl()->node);
     const auto found = slots.find(node);
+    std::vector<Tensor> grads;
     if (found != slots.end()) {
       std::vector<Tensor> output_grads;
       for (Slot& slot : found->second) output_grads.push_back(std::move(slot.grad));
       slots.erase(found);
-      grads = node->backward(output_grads);
+      if (node->backward) {
+        grads = node->backward(output_grads);
+      } else {
+        TensorImpl& input = *inputs[0].impl();
+        if (input.node == nullptr)
+          accumulate_leaf_part(input, *node, output_grads[0]);
+        else
+          node->backward_into(output_grads[0], own(slot_of(input), input));
+      }
     }
     for (std::size_t i = 0; i < grads.size(); ++i)
       if (grads[i].defined()) check_gradient(*node, i, grads[i]);
-    node->backward = nullptr;
-    node->inputs.clear();
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      if (!inputs[i].defined() || !inputs[i].requires_grad()) continue;
+    node->free();
+    for (std::size_t i = 0; i < grads.size(); ++i) {
+      if (!grads[i].defined() || !inputs[i].defined() || !inputs[i].requires_grad()) continue;
       TensorImpl& input = *inputs[i].impl();
-      if (input.node != nullptr) alive.push_back(input.node);
-      if (i >= grads.size() || !grads[i].defined()) continue;
-      if (input.node == nullptr) {
+      if (input.node == nullptr)
         accumulate_leaf(input, std::move(grads[i]));
-        continue;
-      }
-      auto& into = slots[input.node.get()];
-      into.resize(input.node->output_count);
-      accumulate(into[input.output_index], std::move(grads[i]));
+      else
+        accumulate(slot_of(input), std::move(grads[i]));
     }
   }
 }

@@ -21,12 +21,20 @@ struct Node {
   std::size_t output_count = 1;
   std::vector<Shape> output_shapes;
   std::vector<DType> output_dtypes;
-  std::function<std::vector<Tensor>(const std::vector<Tensor>& output_grads)> backward;  // empty once freed
+  // One of the two; both empty once freed.
+  std::function<std::vector<Tensor>(const std::vector<Tensor>& output_grads)> backward;
+  std::function<void(const Tensor& output_grad, Tensor& input_grad)> backward_into;  // adds: one input, one output
 
   Node() = default;
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
   ~Node();  // frees long chains without recursion
+  bool freed() const { return !backward && !backward_into; }
+  void free() {
+    backward = nullptr;
+    backward_into = nullptr;
+    inputs.clear();
+  }
 };
 
 struct TensorImpl {
@@ -64,6 +72,11 @@ bool should_record(const std::vector<Tensor>& inputs);
 // Puts one node on the tape for `outputs` (fresh tensors); call only if should_record(inputs).
 void record(const char* name, std::vector<Tensor> inputs, std::vector<Tensor*> outputs,
             std::function<std::vector<Tensor>(const std::vector<Tensor>&)> backward);
+
+// As record, where the output is a part of the input: `backward` adds dL/doutput into the gradient of the input, which
+// starts as zeros, so that T parts cost one pass over the input and not T.
+void record_part(const char* name, const Tensor& input, Tensor& output,
+                 std::function<void(const Tensor& output_grad, Tensor& input_grad)> backward);
 
 // The packed copy of a weight matrix (rows, cols) for x W^T (trans = true) or x W.
 backend::PackedPtr packed_weight(const Tensor& weight, bool trans_b);
