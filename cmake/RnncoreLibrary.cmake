@@ -47,6 +47,9 @@ target_compile_features(rnncore PUBLIC cxx_std_17)
 target_include_directories(rnncore PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/cpp/include>)
 target_link_libraries(rnncore PRIVATE ${RNNCORE_TEAM})
 target_link_options(rnncore PRIVATE ${RNNCORE_SANITIZE_FLAGS})
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux" AND NOT RNNCORE_SANITIZE)  # a sanitizer's names come with the program
+  target_link_options(rnncore PRIVATE -Wl,--no-undefined)
+endif()
 if(NOT SKBUILD)  # a wheel holds no symbolic links, so the library inside it has one plain name
   set_target_properties(rnncore PROPERTIES
     VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})

@@ -64,6 +64,16 @@ Tensor optional_tensor(const py::object& value, DType dtype) {
   return is_float(t.dtype()) && t.numel() > 0 ? t : t.to(dtype);
 }
 
+// Nonzero is true, whatever the integers: a cast would make 0 of 256.
+Tensor optional_mask(const py::object& value) {
+  Tensor mask = optional_tensor(value, DType::int64);
+  if (!mask.defined() || mask.dtype() != DType::int64) return mask;
+  Tensor out = Tensor::empty(mask.shape(), DType::uint8);
+  std::uint8_t* const to = out.mutable_data<std::uint8_t>();
+  for (std::int64_t i = 0; i < mask.numel(); ++i) to[i] = mask.data<std::int64_t>()[i] != 0;
+  return out;
+}
+
 py::tuple run(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const py::object& x,
               const py::object& h, const py::object& c, const py::object& lengths, const py::object& reset_mask,
               bool training, Generator* generator, const std::optional<Tensor>& embedding) {
@@ -80,7 +90,7 @@ py::tuple run(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, 
   input.state.h = split_state(spec, "h_0", h, batch);
   input.state.c = split_state(spec, "c_0", c, batch);
   input.lengths = optional_tensor(lengths, DType::int64);
-  input.reset_mask = optional_tensor(reset_mask, DType::uint8);
+  input.reset_mask = optional_mask(reset_mask);
   input.training = training;
   input.generator = generator;
   const RecurrentOutput output = without_gil([&] { return recurrent(spec, parameters, input); });

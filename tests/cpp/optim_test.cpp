@@ -111,6 +111,27 @@ TEST(Optim, ForeignStateIsRefusedAndChangesNothing) {
   EXPECT_EQ(optimizer.step_count(), 0);
 }
 
+TEST(Optim, IncompleteStateIsRefusedAndChangesNothing) {
+  for (const OptimGolden& golden : kOptimGoldens) {
+    const Case c = case_named(golden.name);
+    auto all = parameters(DType::float32);
+    Optimizer source(all, c.options);
+    set_gradients(all, 0);
+    source.step();
+    const auto state = source.state();
+    Optimizer optimizer(parameters(DType::float32), c.options);
+    for (std::size_t without = 0; without < state.size(); ++without) {
+      auto part = state;
+      part.erase(part.begin() + static_cast<std::ptrdiff_t>(without));
+      EXPECT_THROW(optimizer.load_state(part, 1), ArgumentError) << state[without].first;
+    }
+    EXPECT_THROW(optimizer.load_state(state, 0), ArgumentError) << "more steps of a parameter than of the optimizer";
+    EXPECT_EQ(optimizer.step_count(), 0);
+    optimizer.load_state(state, 1);
+    EXPECT_EQ(optimizer.step_count(), 1);
+  }
+}
+
 TEST(Optim, BadGradientsAreNamedBeforeAnythingChanges) {
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     auto all = parameters(DType::float32);

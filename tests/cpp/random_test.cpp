@@ -122,6 +122,19 @@ TEST(Random, SampleFollowsTheProbabilities) {
   EXPECT_EQ(frequencies({-1.0, -std::numeric_limits<double>::infinity(), -1.0}, {})[1], 0.0);
 }
 
+// Before the first byte and after the last: what another thread packs in between is not taken for the new values.
+TEST(Random, FillingBumpsTheVersionOnBothSides) {
+  Generator g;
+  for (const DType dtype : {DType::float32, DType::float64}) {
+    Tensor t = Tensor::zeros({5}, dtype);
+    const std::uint64_t before = t.version();
+    g.uniform_(t, 0, 1);
+    EXPECT_EQ(t.version(), before + 2);
+    g.normal_(t, 0, 1);
+    EXPECT_EQ(t.version(), before + 4);
+  }
+}
+
 TEST(Random, SampleRefusesNonsense) {
   Generator g;
   const Tensor good = Tensor::zeros({1, 3});

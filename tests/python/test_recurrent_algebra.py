@@ -210,3 +210,19 @@ def test_ids_with_an_embedding_are_the_embedded_input(cell: str, batch_first: bo
     single = module(ids[0] if batch_first else ids[:, 0], embedding=table)[0]
     wanted = output[0] if batch_first else output[:, 0]
     assert_close(single.numpy(), wanted.numpy(), 1e-12, "one sequence")
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64"])
+def test_any_nonzero_integer_resets(dtype: str) -> None:
+    """256 and -256 too, which a cast to uint8 would make 0."""
+    _, module, x = make("lstm", "float64")
+    mask = np.zeros((11, 3), dtype=np.int64)
+    mask[4, 0] = mask[7, 2] = 1
+    want = module(x, reset_mask=mask.astype(bool))[0].numpy()
+    assert not np.array_equal(want, module(x)[0].numpy())
+    large = mask * (-256 if dtype.startswith("int") else 1)
+    large[7, 2] = abs(large[7, 2])
+    assert np.array_equal(module(x, reset_mask=large.astype(dtype))[0].numpy(), want)
+    assert np.array_equal(module(x, reset_mask=rnncore.Tensor(large.astype(dtype)))[0].numpy(), want)
+    with pytest.raises(TypeError, match="reset_mask"):
+        module(x, reset_mask=mask.astype("float32"))

@@ -255,7 +255,7 @@ void Optimizer::load_state(const std::vector<std::pair<std::string, Tensor>>& st
   impl_->slot_names(names);
   std::vector<Entry> fresh = impl_->entries;  // all or nothing
   for (Entry& entry : fresh) {
-    entry.steps = 0;
+    entry.steps = -1;
     for (Tensor& slot : entry.slot) slot = Tensor();
   }
   for (const auto& [name, value] : state) {
@@ -275,7 +275,11 @@ void Optimizer::load_state(const std::vector<std::pair<std::string, Tensor>>& st
                      std::string("a state of ") + name_of(impl_->options.kind) + " for these parameters",
                      "no such slot", "was it saved by another optimizer or model?");
     if (slot == -1) {
+      if (value.dtype() != DType::int64) throw_type("Optimizer.load_state", name, "int64", name_of(value.dtype()));
       owner->steps = static_cast<std::int64_t>(value.item());
+      if (owner->steps < 0 || owner->steps > step_count)
+        throw_argument("Optimizer.load_state", name, "within [0, step_count = " + std::to_string(step_count) + "]",
+                       std::to_string(owner->steps));
       continue;
     }
     if (value.dtype() != owner->parameter.dtype())
@@ -284,6 +288,15 @@ void Optimizer::load_state(const std::vector<std::pair<std::string, Tensor>>& st
       throw_argument("Optimizer.load_state", name, "shape " + to_string(owner->parameter.shape()),
                      to_string(value.shape()));
     owner->slot[slot] = Tensor::from_bytes(value.raw(), value.shape(), value.dtype());
+  }
+  for (const Entry& entry : fresh) {
+    const auto missing = [&entry](const char* name) {
+      throw_argument("Optimizer.load_state", name + ("." + std::to_string(entry.index)), "a tensor", "none",
+                     "was it saved by another optimizer or model?");
+    };
+    if (entry.steps < 0) missing("step");
+    for (int i = 0; i < 3; ++i)
+      if (entry.steps > 0 && names[i] != nullptr && !entry.slot[i].defined()) missing(names[i]);
   }
   impl_->entries = std::move(fresh);
   impl_->steps = step_count;

@@ -85,6 +85,7 @@ void Generator::uniform_(Tensor& out, double low, double high) {
   } else {
     fill_uniform(seed_, call, out.numel(), low, high, out.mutable_data<double>());
   }
+  finish_write(out);
 }
 
 void Generator::normal_(Tensor& out, double mean, double stddev) {
@@ -98,6 +99,7 @@ void Generator::normal_(Tensor& out, double mean, double stddev) {
   } else {
     fill_normal(seed_, call, out.numel(), mean, stddev, out.mutable_data<double>());
   }
+  finish_write(out);
 }
 
 std::int64_t Generator::below(std::int64_t bound) {
