@@ -21,6 +21,7 @@ struct RecurrentGeometry {
   std::int64_t V = 0;                // > 0: token inputs out of a vocabulary of V (Tokens)
   std::vector<std::int64_t> delays;  // ascending, each at least 2: h_{t-d} enters the gates beside x_t
   bool own_reset = false;            // resets lead to h_reset and c_reset (and a past of zeros), not to h0, c0, past
+  std::int64_t parts = 1;            // of the batch, which members of a team walk through time (recurrent_parts)
   std::int64_t past_steps() const { return delays.empty() ? 0 : delays.back() - 1; }
 };
 
@@ -54,6 +55,8 @@ struct RecurrentSizes {
   std::int64_t gates = 0, c = 0, states = 0, p = 0, bias = 0, unit = 0, flags = 0, table = 0;
   std::int64_t delayed = 0, c_reset = 0, ages = 0, past_source = 0;  // the last two: int64
 };
+// The parts that serve this geometry best with the threads of now; forward and backward must use the same.
+std::int64_t recurrent_parts(Device device, const RecurrentGeometry& g);
 RecurrentSizes recurrent_sizes(Device device, const RecurrentGeometry& g);
 struct RecurrentBuffers {
   void *gates = nullptr, *c = nullptr, *states = nullptr, *p = nullptr, *bias = nullptr, *unit = nullptr,

@@ -220,6 +220,7 @@ LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& param
   g.training = recorded;
   g.delays = layer.delays;
   g.own_reset = in.own_reset && g.masked;
+  g.parts = backend::recurrent_parts(x.device(), g);
   LayerResult out;
   out.y = Tensor::empty({g.T, g.N, g.H}, g.dtype);
   out.state.h = Tensor::empty({g.N, g.H}, g.dtype);

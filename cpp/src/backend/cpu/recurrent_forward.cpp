@@ -65,9 +65,12 @@ class Forward {
       if (f_.c_reset) copy_rows(c, l_.units, static_cast<const T*>(f_.c_reset), l_.H, l_.N, l_.H);
     }
     if (l_.k.cell) {
-      T* const c = static_cast<T*>(f_.buffers.c);
-      std::memset(c, 0, static_cast<std::size_t>(l_.N * l_.units) * sizeof(T));
-      if (f_.c0) copy_rows(c, l_.units, static_cast<const T*>(f_.c0), l_.H, l_.N, l_.H);
+      for (std::int64_t p = 0; p < l_.rows.parts; ++p) {
+        const Range rows = l_.rows.part(p);
+        T* const c = l_.c_entering(static_cast<T*>(f_.buffers.c), p, 0) + rows.begin * l_.units;
+        std::memset(c, 0, static_cast<std::size_t>(rows.size() * l_.units) * sizeof(T));
+        if (f_.c0) copy_rows(c, l_.units, static_cast<const T*>(f_.c0) + rows.begin * l_.H, l_.H, rows.size(), l_.H);
+      }
     }
     if (!f_.bias_ready) {
       fill_bias(l_, f_.weights, static_cast<T*>(f_.buffers.bias));
@@ -84,31 +87,39 @@ class Forward {
     }
     const double input_work = l_.input_work();
     int threads = f_.threads ? f_.threads : threads_for(input_work + l_.T_ * l_.step_work());
-    sharing_ = share_steps(l_, threads, l_.blocks, l_.k.forward_tile);
+    alone_ = walks_alone(l_, threads);
     constexpr double kWorthATeam = 2e7;  // an input product that pays for a team whose other members then wait
-    if (sharing_.alone && input_work < kWorthATeam) threads = 1;
+    if (alone_ && input_work < kWorthATeam) threads = 1;
     run_team(threads, [&](const Member& m) { work(m); });
     if (!l_.masked) std::memcpy(f_.h_n, static_cast<const T*>(f_.y) + l_.time_of(l_.T_ - 1) * l_.N * l_.H, state_bytes);
-    if (l_.k.cell)
-      copy_rows(static_cast<T*>(f_.c_n), l_.H, l_.c_entering(static_cast<T*>(f_.buffers.c), l_.T_), l_.units, l_.N,
+    for (std::int64_t p = 0; l_.k.cell && p < l_.rows.parts; ++p) {
+      const Range rows = l_.rows.part(p);
+      copy_rows(static_cast<T*>(f_.c_n) + rows.begin * l_.H, l_.H,
+                l_.c_entering(static_cast<T*>(f_.buffers.c), p, l_.T_) + rows.begin * l_.units, l_.units, rows.size(),
                 l_.H);
+    }
     if (f_.past_n) copy_past(l_, f_);
   }
 
  private:
-  // Gates of the step: in inference only one chunk is kept, in the order of time.
-  T* gates_at(std::int64_t t, std::int64_t chunk_time) const {
-    return static_cast<T*>(f_.buffers.gates) + (l_.training ? t : t - chunk_time) * l_.N * l_.gates_row;
+  // Gates of the step (of row 0, as if it were in part p): in inference only one chunk is kept, in the order of time.
+  T* gates_at(std::int64_t p, std::int64_t t, std::int64_t chunk_time) const {
+    const std::int64_t at = l_.rows.origin(p, l_.training ? l_.T_ : l_.chunk_steps(), l_.training ? t : t - chunk_time);
+    return static_cast<T*>(f_.buffers.gates) + at * l_.gates_row;
   }
 
-  void input_product(const Member& m, const void* x, std::int64_t rows, T* out) const {
+  // Rows of `groups` steps, N apart in x and as many as they are apart in out; or of one matrix.
+  void input_product(const Member& m, const T* x, std::int64_t rows, std::int64_t groups, T* out) const {
     RowProduct<T> p;
-    p.a = static_cast<const T*>(x);
+    p.a = x;
     p.a_row = l_.I;
+    p.a_group = l_.N * l_.I;
     p.run = l_.I;
     p.b = f_.weights.input.get();
     p.c = out;
     p.c_row = l_.gates_row;
+    p.c_group = rows * l_.gates_row;
+    p.groups = groups;
     p.rows = rows;
     p.columns = l_.gate_values;
     p.bias = static_cast<const T*>(f_.buffers.bias);
@@ -116,45 +127,60 @@ class Forward {
     row_product(m, p);
   }
 
-  // The gates of `rows` tokens from `first` on: rows of the table.
-  void copy_tokens(const Member& m, std::int64_t first, std::int64_t rows, T* out) const {
+  // The gates of tokens: rows of the table.
+  void copy_tokens(const std::int64_t* ids, std::int64_t rows, T* out) const {
     const T* const table = static_cast<const T*>(f_.buffers.table);
-    const Range mine = m.share(rows);
-    for (std::int64_t row = mine.begin; row < mine.end; ++row)
-      std::memcpy(out + row * l_.gates_row, table + f_.tokens.ids[first + row] * l_.gates_row,
+    for (std::int64_t row = 0; row < rows; ++row)
+      std::memcpy(out + row * l_.gates_row, table + ids[row] * l_.gates_row,
                   static_cast<std::size_t>(l_.gate_values) * sizeof(T));
   }
 
   void work(const Member& m) const {
-    const std::int64_t chunk = l_.chunk_steps();
     if (f_.tokens.ids) {
-      input_product(m, f_.tokens.embedding, l_.V, static_cast<T*>(f_.buffers.table));
+      input_product(m, static_cast<const T*>(f_.tokens.embedding), l_.V, 1, static_cast<T*>(f_.buffers.table));
       m.barrier();
     }
+    if (l_.rows.parts == 1) return walk(m, 0);
+    for (std::int64_t p = m.rank; p < l_.rows.parts; p += m.size) walk(Member{}, p);
+  }
+
+  // A part of the batch through time, by one member or by all.
+  void walk(const Member& m, std::int64_t p) const {
+    const std::int64_t chunk = l_.chunk_steps();
     for (std::int64_t first = 0; first < l_.T_; first += chunk) {
       const std::int64_t last = std::min(l_.T_, first + chunk) - 1;
       const std::int64_t time = std::min(l_.time_of(first), l_.time_of(last));
-      const std::int64_t rows = (last - first + 1) * l_.N;
-      if (f_.tokens.ids)
-        copy_tokens(m, time * l_.N, rows, gates_at(time, time));
-      else
-        input_product(m, static_cast<const T*>(f_.x) + time * l_.N * l_.I, rows, gates_at(time, time));
+      input_gates(m, p, time, last - first + 1, gates_at(p, time, time));
       m.barrier();
       for (std::int64_t step = first; step <= last; ++step) {
-        if (sharing_.alone && m.rank != 0) continue;
-        take_step(m, step, gates_at(l_.time_of(step), time));
+        if (alone_ && m.rank != 0) continue;
+        take_step(alone_ ? Member{} : m, p, step, gates_at(p, l_.time_of(step), time));
       }
       if (!l_.training) m.barrier();  // the next chunk overwrites these gates
     }
   }
 
-  void take_step(const Member& m, std::int64_t step, T* gates) const {
-    const Member self = sharing_.alone ? Member{} : m;
+  // What the input gives to the gates of `steps` steps from `time` on.
+  void input_gates(const Member& m, std::int64_t p, std::int64_t time, std::int64_t steps, T* out) const {
+    const Range rows = l_.rows.part(p);
+    const std::int64_t first = time * l_.N + rows.begin;
+    out += rows.begin * l_.gates_row;
+    const bool whole = l_.rows.parts == 1;  // then the steps are one matrix
+    if (!f_.tokens.ids) {
+      const T* const x = static_cast<const T*>(f_.x) + first * l_.I;
+      return whole ? input_product(m, x, steps * l_.N, 1, out) : input_product(m, x, rows.size(), steps, out);
+    }
+    const Range mine = m.share(steps * rows.size());  // whole, or alone
+    if (whole) return copy_tokens(f_.tokens.ids + first + mine.begin, mine.size(), out + mine.begin * l_.gates_row);
+    for (std::int64_t s = 0; s < steps; ++s)
+      copy_tokens(f_.tokens.ids + first + s * l_.N, rows.size(), out + s * rows.size() * l_.gates_row);
+  }
+
+  void take_step(const Member& self, std::int64_t p, std::int64_t step, T* gates) const {
     const std::int64_t t = l_.time_of(step);
     ForwardStep<T> s;
     s.H = l_.H;
-    const Range blocks = sharing_.by_rows ? Range{0, l_.blocks} : self.share(l_.blocks);
-    const Range rows = sharing_.by_rows ? self.share(l_.N) : Range{0, l_.N};
+    const Range blocks = self.share(l_.blocks), rows = l_.rows.part(p);
     s.block_begin = blocks.begin;
     s.block_end = blocks.end;
     s.row_begin = rows.begin;
@@ -176,9 +202,9 @@ class Forward {
     }
     if (l_.k.cell) {
       T* const c = static_cast<T*>(f_.buffers.c);
-      s.c_prev = l_.c_entering(c, step);
-      s.c = l_.c_entering(c, step + 1);
-      s.c0 = l_.own_reset ? static_cast<const T*>(f_.buffers.c_reset) : c;
+      s.c_prev = l_.c_entering(c, p, step);
+      s.c = l_.c_entering(c, p, step + 1);
+      s.c0 = l_.own_reset ? static_cast<const T*>(f_.buffers.c_reset) : l_.c_entering(c, p, 0);
     }
     DelayedState<T> delayed[kMostDelays];
     for (std::size_t i = 0; i < l_.delays.size(); ++i)
@@ -186,30 +212,36 @@ class Forward {
     s.delayed = delayed;
     s.delays = static_cast<int>(l_.delays.size());
     if (s.delays > 0 && step + 1 < l_.T_) {  // of the step before, all delays being at least 2: complete by now
-      const Range share = self.share(l_.N);
-      copy_delayed(l_, f_, step + 1, share.begin, share.end);
+      const Range mine = self.share(rows.size());
+      copy_delayed(l_, f_, step + 1, rows.begin + mine.begin, rows.begin + mine.end);
     }
     if (l_.k.stages == 2) s.p = static_cast<T*>(f_.buffers.p) + (l_.training ? t : 0) * l_.N * l_.units;
     l_.k.forward[0](s);
-    if (!sharing_.by_rows) self.barrier();
+    self.barrier();
     if (l_.k.stages == 2) {
       s.weights = f_.weights.recurrent_second->template data<T>();
       l_.k.forward[1](s);
-      if (!sharing_.by_rows) self.barrier();
+      self.barrier();
     }
   }
 
   const backend::RecurrentForward& f_;
   Layout<T> l_;
-  Sharing sharing_;
+  bool alone_ = false;
 };
+
+template <typename T>
+std::int64_t parts_of(const backend::RecurrentGeometry& g) {
+  const Layout<T> l(g);
+  return parts_for(l, threads_for(l.input_work() + l.T_ * l.step_work()));
+}
 
 template <typename T>
 backend::RecurrentSizes sizes_of(const backend::RecurrentGeometry& g) {
   const Layout<T> l(g);
   backend::RecurrentSizes s;
-  s.gates = (g.training ? g.T : l.chunk_steps()) * g.N * l.gates_row;
-  if (l.k.cell) s.c = (g.training ? g.T + 1 : 3) * g.N * l.units;
+  s.gates = l.rows.rows(g.training ? g.T : l.chunk_steps()) * l.gates_row;
+  if (l.k.cell) s.c = l.rows.rows(l.c_steps()) * l.units;
   s.states = (g.masked ? (g.training ? g.T + 1 : 3) : 1) * g.N * g.H;
   if (l.k.stages == 2) s.p = (g.training ? g.T : 1) * g.N * l.units;
   s.bias = l.gate_values;
@@ -281,6 +313,10 @@ backend::PackedPtr pack_of(backend::RecurrentPack which, const LayerSpec& layer,
 }  // namespace rnncore::cpu
 
 namespace rnncore::backend {
+
+std::int64_t recurrent_parts(Device, const RecurrentGeometry& g) {
+  return g.dtype == DType::float64 ? cpu::parts_of<double>(g) : cpu::parts_of<float>(g);
+}
 
 RecurrentSizes recurrent_sizes(Device, const RecurrentGeometry& g) {
   return g.dtype == DType::float64 ? cpu::sizes_of<double>(g) : cpu::sizes_of<float>(g);

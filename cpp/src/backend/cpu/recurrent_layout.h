@@ -29,6 +29,7 @@ struct Layout {
   std::int64_t gates_row;    // from one row to the next
   bool reverse, masked, training, own_reset;
   const std::vector<std::int64_t>& delays;
+  RowParts rows;  // of the gates, of c, and of what walks along with the steps
 
   explicit Layout(const backend::RecurrentGeometry& g)
       : k(kernels_of<T>(g.cell, g.options)),
@@ -46,7 +47,8 @@ struct Layout {
         masked(g.masked),
         training(g.training),
         own_reset(g.own_reset),
-        delays(g.delays) {}
+        delays(g.delays),
+        rows{g.N, g.parts} {}
 
   // Rows a multiple of a page apart fall into the same few cache sets: one cache line between them spreads them.
   static std::int64_t spread(std::int64_t values) {
@@ -56,9 +58,11 @@ struct Layout {
 
   // Steps are numbered in the order of processing; time_of(step) is where they stand in x and y.
   std::int64_t time_of(std::int64_t step) const { return reverse ? T_ - 1 - step : step; }
-  // c entering a step; in inference three buffers take turns (the first keeps the initial state).
-  T* c_entering(T* c, std::int64_t step) const {
-    return c + (training || step == 0 ? step : 1 + (step & 1)) * N * units;
+  // c entering a step, row 0 of the batch as if it were in part p; in inference three buffers take turns (the first
+  // keeps the initial state).
+  std::int64_t c_steps() const { return training ? T_ + 1 : 3; }
+  T* c_entering(T* c, std::int64_t p, std::int64_t step) const {
+    return c + rows.origin(p, c_steps(), training || step == 0 ? step : 1 + (step & 1)) * units;
   }
   // h entering a step: states[0] is the initial state; with masks each step's own copy follows, in the order of time
   // (the first step's too, so that they form one matrix for the weight gradient); else it is the neighbour's y.
@@ -86,46 +90,27 @@ struct Layout {
   }
 };
 
-// How a team shares the time loop: by units (a barrier after every stage) or by rows (none).
-struct Sharing {
-  bool by_rows = false;
-  bool alone = false;  // too little work a step: one member walks through time
-};
+// How a team shares the time loop: by rows (each member walks its own sequences through time, and nobody waits or reads
+// what another wrote: cores may be far apart) or by units (a barrier after every stage).
+constexpr double kBarrier = 3e4;  // multiply-adds that a barrier costs
+
+// Parts of the batch, one for each of `threads`; 1: shared by units, or not at all.
 template <typename T>
-Sharing share_steps(const Layout<T>& l, int threads, std::int64_t pieces, std::int64_t tile) {
-  Sharing s;
-  if (threads <= 1) return s;
-  constexpr std::int64_t kRowsWorthAPass = 8;  // rows over which a pass through the weights pays
+std::int64_t parts_for(const Layout<T>& l, int threads) {
+  if (threads <= 1) return 1;
+  constexpr std::int64_t kFewRows = 4;  // fewer rows cost as much: a pass through the weights is bound by cache
+  constexpr double kExchange = 100;     // multiply-adds that it costs to read a value that another member wrote
   const auto up = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
   const std::int64_t rows_each = up(l.N, threads);
-  const double by_units = static_cast<double>(up(pieces, threads)) * up(l.N, tile);
-  const double by_rows = static_cast<double>(pieces) * up(rows_each, tile);
-  constexpr double kBarrier = 3e4;  // multiply-adds that a barrier costs
-  const double tile_work = l.step_work() / (static_cast<double>(pieces) * up(l.N, tile));
-  s.by_rows = rows_each >= kRowsWorthAPass && by_rows * tile_work <= by_units * tile_work + kBarrier;
-  s.alone = !s.by_rows && l.step_work() / threads < kBarrier;
-  return s;
+  const double block = l.step_work() / static_cast<double>(l.blocks * l.N);  // multiply-adds of a row
+  const double by_rows = block * static_cast<double>(l.blocks * std::max(kFewRows, rows_each));
+  const double by_units = block * static_cast<double>(up(l.blocks, threads) * l.N) + kBarrier + kExchange * l.N * l.H;
+  return rows_each >= kFewRows && by_rows <= by_units ? threads : 1;
 }
-
-// Tiles of the weight gradient for `count` slots from `first`: which columns of the gates go to which rows of dW. A
-// tile is a run of units of one gate; in the gates' rows it may lie across blocks.
-struct GradientTiles {
-  std::vector<std::int64_t> column, row, rows;  // as TransProduct has them
-};
+// Too little work a step for a barrier: one member walks through time.
 template <typename T>
-GradientTiles gradient_tiles(const Layout<T>& l, int first, int count, std::int64_t tile) {
-  GradientTiles tiles;
-  for (int s = first; s < first + count; ++s)
-    for (std::int64_t unit = 0; unit < l.H; unit += tile) {
-      const std::int64_t rows = std::min(tile, l.H - unit);
-      for (std::int64_t r = 0; r < tile; ++r) {
-        const std::int64_t u = unit + std::min(r, rows - 1);  // beyond the end: not read
-        tiles.column.push_back((u / l.k.block * l.k.slots + s) * l.k.block + u % l.k.block);
-      }
-      tiles.row.push_back(l.k.gate[s] * l.H + unit);
-      tiles.rows.push_back(rows);
-    }
-  return tiles;
+bool walks_alone(const Layout<T>& l, int threads) {
+  return l.rows.parts == 1 && threads > 1 && l.step_work() / threads < kBarrier;
 }
 
 }  // namespace rnncore::cpu

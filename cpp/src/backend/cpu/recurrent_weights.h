@@ -1,0 +1,108 @@
+// Gradients of a recurrent layer's weights and biases: one pass over the gates' gradients of all T*N rows serves weight_ih,
+// weight_hh and the weights of delays.
+#pragma once
+
+#include "backend/cpu/recurrent_layout.h"
+
+namespace rnncore::cpu {
+
+template <typename T>
+class WeightGradients {
+ public:
+  WeightGradients(const backend::RecurrentBackward& b, const Layout<T>& l, int threads) {
+    for (int slot = 0; slot < l.k.slots; ++slot) add_tiles(l, slot, bits_of(l, slot), tiles_);
+    TransProduct<T>& p = all_;
+    p.a = static_cast<const T*>(b.buffers.gates);
+    p.a_row = p.a_columns = l.gates_row;
+    p.K = l.T_ * l.N;
+    p.order = l.rows;
+    p.steps = l.T_;
+    p.tiles = &tiles_;
+    if (b.db_ih) p.sums = {{static_cast<T*>(b.db_ih), kInput}, {static_cast<T*>(b.db_hh), kState | kSecond}};
+    const bool tokens = b.tokens.ids != nullptr;
+    p.columns.push_back(columns(tokens ? nullptr : b.x, l.I, tokens ? 0 : l.I, b.dw_ih, l.I));
+    p.columns.push_back(columns(nullptr, l.H, l.H, b.dw_hh, l.H));
+    entering_states(b, l, p.columns.back());
+    p.columns.push_back(columns(b.buffers.p, l.units, l.k.stages == 2 ? l.H : 0, b.dw_hh, l.H));
+    for (std::size_t i = 0; i < l.delays.size(); ++i) {
+      const T* const delayed = static_cast<const T*>(b.buffers.delayed) + static_cast<std::int64_t>(i) * p.K * l.H;
+      p.columns.push_back(columns(delayed, l.H, l.H, b.dw_delay[i], l.H));
+    }
+    if (tokens) {  // x is the embedding, and the gates' gradients were summed by token
+      for (int slot = l.k.input_first; slot < l.k.input_first + l.k.input_count; ++slot)
+        add_tiles(l, slot, kInput, token_tiles_);
+      by_token_.a = static_cast<const T*>(b.buffers.table);
+      by_token_.a_row = by_token_.a_columns = l.gates_row;
+      by_token_.K = by_token_.order.N = l.V;
+      by_token_.tiles = &token_tiles_;
+      by_token_.columns.push_back(columns(b.tokens.embedding, l.I, l.I, b.dw_ih, l.I));
+    }
+    scratch_ = Buffer(std::max(bytes(all_, threads), bytes(by_token_, threads)));
+  }
+  WeightGradients(const WeightGradients&) = delete;
+  WeightGradients& operator=(const WeightGradients&) = delete;
+
+  void run(const Member& m) const {
+    trans_product(m, all_, scratch_.data());
+    if (by_token_.a) trans_product(m, by_token_, scratch_.data());
+  }
+
+ private:
+  // Bits of TransTiles, by column group: x, the entering state, what the second stage multiplies, delayed states.
+  static constexpr std::uint32_t kInput = 1, kState = 2, kSecond = 4, kFirstDelay = 8;
+
+  static std::uint32_t bits_of(const Layout<T>& l, int slot) {
+    const auto within = [slot](int first, int count) { return slot >= first && slot < first + count; };
+    std::uint32_t bits = 0;
+    if (within(l.k.input_first, l.k.input_count)) bits |= kInput | ((kFirstDelay << l.delays.size()) - kFirstDelay);
+    if (within(l.k.recurrent_first, l.k.recurrent_count)) bits |= kState;
+    if (l.k.stages == 2 && within(l.k.second_first, l.k.second_count)) bits |= kSecond;
+    return bits;
+  }
+
+  // A tile is a run of units of one gate; in the gates' rows it may lie across blocks.
+  static void add_tiles(const Layout<T>& l, int slot, std::uint32_t bits, TransTiles& tiles) {
+    const std::int64_t tile = gemm_table<T>().row_tile;
+    for (std::int64_t unit = 0; unit < l.H; unit += tile) {
+      for (std::int64_t u = unit; u < unit + tile; ++u)
+        tiles.column.push_back((u / l.k.block * l.k.slots + slot) * l.k.block + u % l.k.block);
+      tiles.row.push_back(l.k.gate[slot] * l.H + unit);
+      tiles.rows.push_back(std::min(tile, l.H - unit));
+      tiles.of.push_back(bits);
+    }
+  }
+
+  static TransColumns<T> columns(const void* b, std::int64_t b_row, std::int64_t N, void* c, std::int64_t c_row) {
+    TransColumns<T> made;
+    made.b = static_cast<const T*>(b);
+    made.b_row = b_row;
+    made.N = N;
+    made.c = static_cast<T*>(c);
+    made.c_row = c_row;
+    return made;
+  }
+
+  // With masks every step's entering state was kept, in the order of time, after the initial one; else the first step
+  // processed met the initial state and every other step its neighbour's output.
+  static void entering_states(const backend::RecurrentBackward& b, const Layout<T>& l, TransColumns<T>& to) {
+    if (l.masked) {
+      to.b = static_cast<const T*>(b.buffers.states) + l.N * l.H;
+    } else {
+      to.b = static_cast<const T*>(b.y);
+      to.shift = l.reverse ? l.N : -l.N;
+      to.edge = static_cast<const T*>(b.h0);
+    }
+  }
+
+  static std::size_t bytes(const TransProduct<T>& p, int threads) {
+    std::vector<std::int64_t> widths;
+    for (const TransColumns<T>& c : p.columns) widths.push_back(c.N);
+    return trans_scratch_bytes<T>(widths, threads);
+  }
+
+  TransTiles tiles_, token_tiles_;
+  TransProduct<T> all_, by_token_;
+  Buffer scratch_;
+};
+
+}  // namespace rnncore::cpu
