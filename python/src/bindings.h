@@ -23,6 +23,7 @@ void bind_indexing(py::class_<Tensor>& tensor);
 void bind_ops(py::module_& m);
 void bind_random(py::module_& m);
 void bind_recurrent(py::module_& m);
+void bind_wiring(py::module_& m);
 void bind_optim(py::module_& m);
 void bind_files(py::module_& m);
 
@@ -53,6 +54,10 @@ inline py::tuple shape_tuple(const Shape& shape) {
 }
 // reshape(2, 3), reshape((2, 3)) and reshape([2, 3]) mean the same.
 Shape shape_from_args(const py::args& args);
+
+// A state as a dict of tensors by name ("h_l0", "c_l0_reverse", "past_l1", "clock"); None is the initial state.
+RecurrentState state_from_dict(const RecurrentSpec& spec, const py::object& given);
+py::dict state_to_dict(const RecurrentSpec& spec, RecurrentState state);
 
 // Runs `work` without the GIL.
 template <typename Work>

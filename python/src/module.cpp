@@ -43,6 +43,7 @@ PYBIND11_MODULE(_core, m) {
   bind_tensor(m);
   bind_ops(m);
   bind_recurrent(m);
+  bind_wiring(m);
   bind_optim(m);
   bind_files(m);
 }

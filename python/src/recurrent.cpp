@@ -202,7 +202,20 @@ void bind_stream(py::module_& m) {
             state.c = split_state(s.spec, "c", c, s.stream.batch());
             s.stream.set_state(state);
           },
-          py::arg("h"), py::arg("c") = py::none());
+          py::arg("h"), py::arg("c") = py::none())
+      .def("state_dict", [](const PyStream& s) { return state_to_dict(s.spec, s.stream.state()); })
+      .def(
+          "load_state_dict",
+          [](PyStream& s, const py::object& state) {
+            RecurrentState whole = state_from_dict(s.spec, state);
+            const auto drop = [](std::vector<Tensor>& parts, bool kept) {
+              if (!kept) parts.clear();
+            };
+            drop(whole.c, s.spec.has_cell_state());
+            drop(whole.past, s.spec.has_delays());
+            s.stream.set_state(whole);
+          },
+          py::arg("state"), "The whole state by name, as state_dict() returns it.");
 }
 
 }  // namespace
@@ -221,22 +234,20 @@ void bind_recurrent(py::module_& m) {
       .def_readonly("bias", &RecurrentSpec::bias)
       .def_readonly("bidirectional", &RecurrentSpec::bidirectional)
       .def_readonly("dropout", &RecurrentSpec::dropout)
+      .def_property_readonly("cells",
+                             [](const RecurrentSpec& s) {
+                               std::vector<std::string> cells;
+                               for (const LayerSpec& layer : s.layers) cells.emplace_back(name_of(layer.cell));
+                               return cells;
+                             })
       .def_property_readonly("output_size", &RecurrentSpec::output_size)
       .def_property_readonly("has_cell_state", [](const RecurrentSpec& s) { return s.has_cell_state(); })
       .def_property_readonly("state_slots", &slots_of, "layers * directions")
       .def(
           "parameters", [](const RecurrentSpec& s) { return infos(parameters_of(s)); },
           "A list of (name, shape, hidden size), in PyTorch's order.")
-      .def(py::pickle(
-          [](const RecurrentSpec& s) {
-            return py::make_tuple(name_of(s.layers.front().cell), s.input_size, hidden_sizes(s), s.bias,
-                                  s.bidirectional, s.dropout, from_options(s.layers.front().options));
-          },
-          [](const py::tuple& s) {
-            return make_spec(s[0].cast<std::string>(), s[1].cast<std::int64_t>(),
-                             s[2].cast<std::vector<std::int64_t>>(), s[3].cast<bool>(), s[4].cast<bool>(),
-                             s[5].cast<double>(), s[6]);
-          }));
+      .def(py::pickle([](const RecurrentSpec& s) { return py::make_tuple(to_json(s)); },
+                      [](const py::tuple& s) { return recurrent_spec_from_json(s[0].cast<std::string>()); }));
   m.def("recurrent", &run, py::arg("spec"), py::arg("parameters"), py::arg("input"), py::arg("h_0") = py::none(),
         py::arg("c_0") = py::none(), py::arg("lengths") = py::none(), py::arg("reset_mask") = py::none(),
         py::arg("training") = false, py::arg("generator") = py::none(), py::arg("embedding") = py::none(),

@@ -67,8 +67,9 @@ struct LayerSpec {
   CellKind cell = CellKind::lstm;
   std::int64_t hidden_size = 0;
   CellOptions options = {};
-  std::vector<std::int64_t> delays =
-      {};  // ascending, each at least 2: h_{t-d} enters beside x_t, with weights of its own
+  // Ascending, each at least 2: h_{t-d} enters beside x_t, with weights of its own.
+  std::vector<std::int64_t> delays = {};
+  std::int64_t period = 1;  // the layer runs at every period-th step of a sequence; in between its output is held
 };
 // ArgumentError where an option is out of range, does not belong to the cell or contradicts another.
 RNNCORE_EXPORT void check(const LayerSpec& layer);

@@ -4,12 +4,17 @@
 // Parameters, in PyTorch's names, order and layout, per layer k and direction (suffix "_reverse"):
 //   weight_ih_l{k} (G*H, I_k)   weight_hh_l{k} (G*H, H)   bias_ih_l{k} (G*H)   bias_hh_l{k} (G*H)
 //   weight_delay_l{k}_d{d} (G*H, H) for each delay d
+//   h_0_l{k} (H)   c_0_l{k} (H) where initial states are learnt
+// and per layer k >= 1 (O: features of a layer's output), after its directions:
+//   weight_skip_l{k} (O_k, O_{k-1}) where residual or highway connections join different sizes
+//   weight_highway_l{k} (O_k, O_{k-1})   bias_highway_l{k} (O_k)
 //   weight_peephole_l{k} (P, H) where the LSTM has peepholes: P = 3, in the order i f o; without a forget gate i o
 // Gate order: LSTM i f g o (without a forget gate i g o), GRU r z n. Equations: src/cells/.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,25 +24,58 @@
 
 namespace rnncore {
 
+// What becomes of the outputs of two directions: both (2*H features), or their sum or mean (H).
+enum class Merge : std::uint8_t { concat, sum, mean };
+RNNCORE_EXPORT const char* name_of(Merge merge);
+RNNCORE_EXPORT Merge merge_from_name(const std::string& name);
+
+// How layer k >= 1 is joined to what lies below (x: the output of layer k-1; f: layer k, its directions merged):
+//   none      y = f(x)
+//   residual  y = f(x) + x
+//   highway   y = t * f(x) + (1 - t) * x,  t = sigmoid(W x + b)     (Srivastava et al. 2015; Zilly et al. 2017)
+//   dense     y = f([input, output of layer 0, ..., output of layer k-1])
+// Where the sizes of x and f(x) differ, residual and highway add weight_skip x in place of x.
+enum class Connection : std::uint8_t { none, residual, highway, dense };
+RNNCORE_EXPORT const char* name_of(Connection connection);
+RNNCORE_EXPORT Connection connection_from_name(const std::string& name);
+
 struct RNNCORE_EXPORT RecurrentSpec {
   std::int64_t input_size = 0;
   std::vector<LayerSpec> layers;  // bottom first; each has its own size, cell and options
   bool bias = true;
-  bool bidirectional = false;  // outputs of both directions are concatenated: 2*H features
-  double dropout = 0.0;        // between layers, in training
+  bool bidirectional = false;
+  double dropout = 0.0;  // between layers, in training
+
+  Merge merge = Merge::concat;
+  Connection connection = Connection::none;
+  bool reverse = false;  // one direction, from the last step to the first; outputs stay in the order of time
+  bool learn_initial_state = false;  // parameters h_0, c_0: where no state is given, and at resets
+
+  // In training alone. same_mask: one mask for all steps of a sequence, for input_dropout, dropout and output_dropout
+  // (Gal & Ghahramani 2016).
+  double input_dropout = 0.0, output_dropout = 0.0;  // on the stack's input and output
+  bool same_mask = false;
+  double weight_drop = 0.0;  // on weight_hh (DropConnect; Merity et al. 2018)
 
   std::int64_t directions() const { return bidirectional ? 2 : 1; }
   std::int64_t layer_input_size(std::int64_t layer) const;
+  std::int64_t layer_output_size(std::int64_t layer) const;
   std::int64_t output_size() const;
-  bool has_cell_state() const;  // any layer has c
-  bool has_delays() const;      // any layer has past
+  bool has_periods() const;      // any layer does not run at every step
+  bool needs_generator() const;  // in training
+  bool has_cell_state() const;   // any layer has c
+  bool has_delays() const;       // any layer has past
 };
 RNNCORE_EXPORT void check(const RecurrentSpec& spec);  // ArgumentError on nonsense
+// One line of JSON, as in model files; strict: unknown or missing keys are errors.
+RNNCORE_EXPORT std::string to_json(const RecurrentSpec& spec);
+RNNCORE_EXPORT RecurrentSpec recurrent_spec_from_json(const std::string& json);
 
 struct ParameterInfo {
   std::string name;
   Shape shape;
-  std::int64_t fan_hidden;  // H: the default initialisation is U(-1/sqrt(H), 1/sqrt(H))
+  std::int64_t fan_hidden;                     // H: the default initialisation is U(-1/sqrt(H), 1/sqrt(H))
+  std::optional<double> start = std::nullopt;  // or this value: 0 for initial states, -1 for bias_highway
 };
 // In PyTorch's order: per layer, per direction: weight_ih, weight_hh, then bias_ih, bias_hh when spec.bias.
 RNNCORE_EXPORT std::vector<ParameterInfo> parameters_of(const RecurrentSpec& spec);
@@ -49,6 +87,7 @@ struct RecurrentState {
   std::vector<Tensor> h;
   std::vector<Tensor> c;
   std::vector<Tensor> past;
+  Tensor clock;  // int64 (N): steps since the sequence began; where layers have periods
 };
 
 struct RecurrentInput {
@@ -58,13 +97,13 @@ struct RecurrentInput {
   RecurrentState state;
   Tensor lengths;     // int64 (N), 0 <= length <= T, or undefined: steps t >= length leave the state and output zeros
   Tensor reset_mask;  // uint8 (T, N) or undefined: nonzero at (t, n) = a new sequence starts there:
-                      // the state before that step is the initial state given in `state` (or zero)
+                      // the state before that step is the learnt initial state, else the one given (or zero)
   bool training = false;           // dropout acts
   Generator* generator = nullptr;  // needed when training with dropout > 0
 };
 
 struct RecurrentOutput {
-  Tensor y;  // (T, N, directions * H_last)
+  Tensor y;  // (T, N, spec.output_size())
   RecurrentState state;
 };
 
@@ -77,7 +116,8 @@ RNNCORE_EXPORT RecurrentOutput recurrent(const RecurrentSpec& spec, const std::v
 // Made for the instruction set in use then: after set_target() (tests, benchmarks) make the stream again.
 class RNNCORE_EXPORT Stream {
  public:
-  // parameters: as parameters_of(spec), all float32 or all float64; copied and packed here. Not bidirectional.
+  // parameters: as parameters_of(spec), all float32 or all float64; copied and packed here. Neither bidirectional nor
+  // reverse.
   Stream(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, std::int64_t batch = 1);
   ~Stream();
   Stream(Stream&&) noexcept;
@@ -85,10 +125,10 @@ class RNNCORE_EXPORT Stream {
 
   std::int64_t batch() const;
   DType dtype() const;
-  // in: (N, I), out: (N, H_last); element type must be the stream's dtype.
+  // in: (N, I), out: (N, spec.output_size()); element type must be the stream's dtype.
   void step(const float* in, float* out) noexcept;
   void step(const double* in, double* out) noexcept;
-  void reset() noexcept;                     // all streams to zero
+  void reset() noexcept;                     // all streams to the initial state: learnt, or zero
   void reset(std::int64_t stream) noexcept;  // one stream
   RecurrentState state() const;
   void set_state(const RecurrentState& state);

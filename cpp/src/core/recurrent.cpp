@@ -1,5 +1,5 @@
-// The stack: layers over directions, dropout between layers, states in and out.
-#include "core/recurrent_layer.h"
+// The stack: layers over directions and time scales, connections and dropout between layers, states in and out.
+#include "core/time_scales.h"
 #include "rnncore/ops.hpp"
 
 namespace rnncore {
@@ -43,6 +43,17 @@ void check_past(const RecurrentSpec& spec, const std::vector<Tensor>& past, std:
       throw_argument(kOp, argument, "shape (d_max-1, N, H) = " + to_string(shape), to_string(past[i].shape()));
     if (past[i].dtype() != dtype) throw_type(kOp, argument, name_of(dtype), name_of(past[i].dtype()));
   }
+}
+
+void check_clock(const RecurrentSpec& spec, const Tensor& clock, std::int64_t N) {
+  if (!clock.defined()) return;
+  if (!spec.has_periods()) throw_argument(kOp, "clock", "none", "a state", "no layer has a period");
+  if (clock.dtype() != DType::int64) throw_type(kOp, "clock", "int64", name_of(clock.dtype()));
+  if (clock.shape() != Shape{N})
+    throw_argument(kOp, "clock", "shape (N,) = " + to_string({N}), to_string(clock.shape()));
+  for (std::int64_t n = 0; n < N; ++n)
+    if (clock.data<std::int64_t>()[n] < 0)
+      throw_argument(kOp, "clock[" + std::to_string(n) + "]", "a number of steps", "a negative number");
 }
 
 void check_masks(const RecurrentInput& input, std::int64_t T, std::int64_t N) {
@@ -102,57 +113,139 @@ void check_input(const RecurrentSpec& spec, const std::vector<Tensor>& parameter
   check_state(spec, input.state.h, "h_0", steps[1], read.dtype(), false);
   check_state(spec, input.state.c, "c_0", steps[1], read.dtype(), true);
   check_past(spec, input.state.past, steps[1], read.dtype());
+  check_clock(spec, input.state.clock, steps[1]);
   check_masks(input, steps[0], steps[1]);
-  if (input.training && spec.dropout > 0.0 && spec.layers.size() > 1 && input.generator == nullptr)
+  if (input.training && spec.needs_generator() && input.generator == nullptr)
     throw_argument(kOp, "generator", "a Generator, since dropout acts in training", "none");
 }
 
-// A table of the input product pays where it has fewer rows than there are steps; else tokens are looked up first.
-LayerInput first_input(const RecurrentInput& input) {
-  LayerInput in;
-  in.lengths = input.lengths;
-  in.reset_mask = input.reset_mask;
-  if (!input.ids.defined()) {
-    in.x = input.x;
-  } else if (input.embedding.size(0) < input.ids.numel()) {
-    in.x = input.embedding;
-    in.ids = input.ids;
-  } else {
-    in.x = embedding(input.embedding, input.ids);
+// One evaluation of a stack.
+class StackRun {
+ public:
+  StackRun(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const RecurrentInput& input)
+      : spec_(spec), input_(input), stack_(split_parameters(spec, parameters)) {
+    const Shape& steps = input.ids.defined() ? input.ids.shape() : input.x.shape();
+    T_ = steps[0];
+    N_ = steps[1];
   }
-  return in;
-}
+
+  RecurrentOutput run() {
+    LayerInput in = first_input();
+    std::vector<Tensor> seen;  // dense: the input and every output below
+    if (spec_.connection == Connection::dense && spec_.layers.size() > 1)
+      seen.push_back(in.ids.defined() ? embedding(in.x, in.ids) : in.x);
+    Tensor y;
+    const std::int64_t layers = static_cast<std::int64_t>(spec_.layers.size());
+    for (std::int64_t k = 0; k < layers; ++k) {
+      const Tensor below = y;
+      y = connected(k, both_directions(k, in), below);
+      if (k + 1 == layers) break;
+      in.ids = Tensor();
+      in.x = dropped(y, spec_.dropout);
+      if (seen.empty()) continue;
+      seen.push_back(in.x);
+      in.x = cat(seen, 2);
+    }
+    out_.y = dropped(y, spec_.output_dropout);
+    if (spec_.has_periods())
+      out_.state.clock = advanced_clock(input_.state.clock, input_.lengths, input_.reset_mask, spec_.reverse, T_, N_);
+    return std::move(out_);
+  }
+
+ private:
+  // A table of the input product pays where it has fewer rows than there are steps; else tokens are looked up first.
+  LayerInput first_input() const {
+    LayerInput in;
+    in.lengths = input_.lengths;
+    in.reset_mask = input_.reset_mask;
+    in.own_reset = spec_.learn_initial_state;
+    const bool drops = input_.training && spec_.input_dropout > 0.0;
+    if (input_.ids.defined() && !drops && input_.embedding.size(0) < input_.ids.numel()) {
+      in.x = input_.embedding;
+      in.ids = input_.ids;
+    } else {
+      in.x = dropped(input_.ids.defined() ? embedding(input_.embedding, input_.ids) : input_.x, spec_.input_dropout);
+    }
+    return in;
+  }
+
+  // x (T, N, F) with dropout in training: a mask for every step, or one for all steps (Gal & Ghahramani 2016).
+  Tensor dropped(const Tensor& x, double p) const {
+    if (!input_.training || p == 0.0) return x;
+    if (!spec_.same_mask) return dropout(x, p, true, *input_.generator);
+    const Tensor ones = Tensor::full({1, x.size(1), x.size(2)}, 1.0, x.dtype());
+    return mul(x, dropout(ones, p, true, *input_.generator));
+  }
+
+  Tensor both_directions(std::int64_t k, LayerInput& in) {
+    std::vector<Tensor> outputs;
+    for (std::int64_t direction = 0; direction < spec_.directions(); ++direction) {
+      LayerResult r = one_direction(k, direction, in);
+      outputs.push_back(r.y);
+      out_.state.h.push_back(r.state.h);
+      if (spec_.has_cell_state()) out_.state.c.push_back(r.state.c);
+      if (spec_.has_delays()) out_.state.past.push_back(r.state.past);
+    }
+    if (outputs.size() == 1) return outputs[0];
+    if (spec_.merge == Merge::concat) return cat(outputs, 2);
+    const Tensor total = add(outputs[0], outputs[1]);
+    return spec_.merge == Merge::sum ? total : mul(total, 0.5);
+  }
+
+  LayerResult one_direction(std::int64_t k, std::int64_t direction, LayerInput in) const {
+    const std::size_t i = static_cast<std::size_t>(k * spec_.directions() + direction);
+    const LayerSpec& layer = spec_.layers[static_cast<std::size_t>(k)];
+    LayerParameters p = stack_.layers[i];
+    if (input_.training && spec_.weight_drop > 0.0)
+      p.weight_hh = dropout(p.weight_hh, spec_.weight_drop, true, *input_.generator);
+    const auto given = [i](const std::vector<Tensor>& kind) { return kind.empty() ? Tensor() : kind[i]; };
+    in.start = {given(input_.state.h), given(input_.state.c), given(input_.state.past)};
+    in.reverse = direction == 1 || spec_.reverse;
+    if (spec_.learn_initial_state) {
+      in.reset = {repeated(p.h_0), p.c_0.defined() ? repeated(p.c_0) : Tensor(), {}};
+      if (!in.reverse && in.reset_mask.defined()) start_from_reset(in, first_resets());
+      if (!in.start.h.defined()) in.start.h = in.reset.h;
+      if (!in.start.c.defined()) in.start.c = in.reset.c;
+    }
+    return layer.period > 1 ? layer_at_period(layer, p, in, input_.state.clock) : recurrent_layer(layer, p, in);
+  }
+
+  // (H) as (N, H)
+  Tensor repeated(const Tensor& row) const { return add(Tensor::zeros({N_, row.size(0)}, row.dtype()), row); }
+
+  // Rows with a reset at the very first step.
+  std::vector<std::uint8_t> first_resets() const {
+    std::vector<std::uint8_t> flags(static_cast<std::size_t>(N_));
+    for (std::int64_t n = 0; n < N_; ++n) {
+      const bool present = !input_.lengths.defined() || input_.lengths.data<std::int64_t>()[n] > 0;
+      flags[static_cast<std::size_t>(n)] = present && input_.reset_mask.data<std::uint8_t>()[n] != 0;
+    }
+    return flags;
+  }
+
+  // The layer's output joined to the one below.
+  Tensor connected(std::int64_t k, const Tensor& y, const Tensor& below) const {
+    if (k == 0 || spec_.connection == Connection::none || spec_.connection == Connection::dense) return y;
+    const ConnectionParameters& p = stack_.connections[static_cast<std::size_t>(k)];
+    const Tensor x = p.weight_skip.defined() ? linear(below, p.weight_skip) : below;
+    if (spec_.connection == Connection::residual) return add(y, x);
+    const Tensor t = sigmoid(linear(below, p.weight_highway, p.bias_highway));
+    return add(mul(sub(y, x), t), x);
+  }
+
+  const RecurrentSpec& spec_;
+  const RecurrentInput& input_;
+  StackParameters stack_;
+  std::int64_t T_ = 0, N_ = 0;
+  RecurrentOutput out_;
+};
 
 }  // namespace
 
 RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& parameters,
                           const RecurrentInput& input) {
   check_input(spec, parameters, input);
-  RecurrentOutput out;
-  LayerInput in = first_input(input);
-  const bool cells = spec.has_cell_state(), delays = spec.has_delays();
-  const StackParameters stack = split_parameters(spec, parameters);
-  const std::int64_t layers = static_cast<std::int64_t>(spec.layers.size());
-  for (std::int64_t layer = 0; layer < layers; ++layer) {
-    std::vector<Tensor> outputs;
-    for (std::int64_t direction = 0; direction < spec.directions(); ++direction) {
-      const std::size_t i = static_cast<std::size_t>(layer * spec.directions() + direction);
-      const auto given = [i](const std::vector<Tensor>& kind) { return kind.empty() ? Tensor() : kind[i]; };
-      in.start = {given(input.state.h), given(input.state.c), given(input.state.past)};
-      in.reverse = direction == 1;
-      LayerResult r = recurrent_layer(spec.layers[static_cast<std::size_t>(layer)], stack.layers[i], in);
-      outputs.push_back(r.y);
-      out.state.h.push_back(r.state.h);
-      if (cells) out.state.c.push_back(r.state.c);
-      if (delays) out.state.past.push_back(r.state.past);
-    }
-    in.ids = Tensor();
-    in.x = outputs.size() == 1 ? outputs[0] : cat(outputs, 2);
-    if (layer + 1 < layers && input.training && spec.dropout > 0.0)
-      in.x = dropout(in.x, spec.dropout, true, *input.generator);
-  }
-  out.y = in.x;
-  return out;
+  return StackRun(spec, parameters, input).run();
 }
 
 }  // namespace rnncore

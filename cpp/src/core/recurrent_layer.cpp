@@ -202,7 +202,9 @@ LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& param
   LayerParameters p = parameters;
   const Tensor& x = in.x;
   const bool tokens = in.ids.defined();
-  std::vector<Tensor> inputs = {x, in.start.h, in.start.c, in.start.past, in.reset.h, in.reset.c};
+  const bool masked = in.lengths.defined() || in.reset_mask.defined();
+  const LayerState reset = in.own_reset && masked ? in.reset : LayerState();
+  std::vector<Tensor> inputs = {x, in.start.h, in.start.c, in.start.past, reset.h, reset.c};
   for (const Tensor* t : p.all()) inputs.push_back(*t);
   const bool recorded = should_record(inputs);
   backend::RecurrentForward f;
@@ -216,10 +218,10 @@ LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& param
   g.V = tokens ? x.size(0) : 0;
   g.H = layer.hidden_size;
   g.reverse = in.reverse;
-  g.masked = in.lengths.defined() || in.reset_mask.defined();
+  g.masked = masked;
   g.training = recorded;
   g.delays = layer.delays;
-  g.own_reset = in.own_reset && g.masked;
+  g.own_reset = in.own_reset && masked;
   g.parts = backend::recurrent_parts(x.device(), g);
   LayerResult out;
   out.y = Tensor::empty({g.T, g.N, g.H}, g.dtype);
@@ -235,8 +237,8 @@ LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& param
   f.h0 = raw_or_null(in.start.h);
   f.c0 = raw_or_null(in.start.c);
   f.past = raw_or_null(in.start.past);
-  f.h_reset = raw_or_null(in.reset.h);
-  f.c_reset = raw_or_null(in.reset.c);
+  f.h_reset = raw_or_null(reset.h);
+  f.c_reset = raw_or_null(reset.c);
   f.lengths = in.lengths.defined() ? in.lengths.data<std::int64_t>() : nullptr;
   f.reset = in.reset_mask.defined() ? in.reset_mask.data<std::uint8_t>() : nullptr;
   f.y = out.y.mutable_raw();

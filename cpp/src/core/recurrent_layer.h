@@ -14,15 +14,21 @@ struct LayerParameters {
   Tensor weight_ih, weight_hh, bias_ih, bias_hh;  // biases undefined when the spec has none
   Tensor unit;                                    // weights of one unit each (peepholes), undefined without
   std::vector<Tensor> weight_delay;               // (G*H, H), one per delay
-  // Every tensor, in the order of the node's inputs.
+  Tensor h_0, c_0;                                // (H), or undefined; not inputs of the layer's node
+  // Every weight, in the order of the node's inputs.
   std::vector<Tensor*> all() {
     std::vector<Tensor*> tensors = {&weight_ih, &weight_hh, &bias_ih, &bias_hh, &unit};
     for (Tensor& t : weight_delay) tensors.push_back(&t);
     return tensors;
   }
 };
+// What joins a layer to the one below; each undefined where it is not needed.
+struct ConnectionParameters {
+  Tensor weight_skip, weight_highway, bias_highway;
+};
 struct StackParameters {
-  std::vector<LayerParameters> layers;  // one per (layer, direction), layer-major
+  std::vector<LayerParameters> layers;            // one per (layer, direction), layer-major
+  std::vector<ConnectionParameters> connections;  // one per layer
 };
 // The list that parameters_of(spec) describes, by use. The list was checked.
 StackParameters split_parameters(const RecurrentSpec& spec, const std::vector<Tensor>& parameters);

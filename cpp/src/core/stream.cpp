@@ -1,7 +1,7 @@
 // Stream: the training step kernel, one step at a time, over buffers that were allocated at construction.
 #include <cstring>
 
-#include "core/recurrent_layer.h"
+#include "core/stream_wiring.h"
 
 namespace rnncore {
 
@@ -12,11 +12,14 @@ struct Stream::Impl {
     std::vector<Tensor> buffers;
     Tensor h, c, h_next, c_next, y;
     Tensor past;  // a ring: call.past_first says where it begins
+    std::int64_t period = 1;
   };
   RecurrentSpec spec;
   std::int64_t batch = 0;
   DType dtype = DType::float32;
   std::vector<Layer> layers;
+  std::unique_ptr<StreamWiring> wiring;  // where layers are more than a chain
+  Tensor clock;                          // int64 (N): steps since each stream began; where layers have periods
 
   void add_layer(std::int64_t index, const LayerParameters& given) {
     Layer layer;
@@ -33,6 +36,9 @@ struct Stream::Impl {
     g.I = spec.layer_input_size(index);
     g.H = kind.hidden_size;
     g.delays = kind.delays;
+    layer.period = kind.period;
+    for (Tensor* t : {&layer.parameters.h_0, &layer.parameters.c_0})
+      if (t->defined()) *t = t->detach().clone();
     layer.call.threads = 1;
     layer.call.weights = forward_weights(kind, layer.parameters);
     const backend::RecurrentSizes s = backend::recurrent_sizes(Device::cpu, g);
@@ -80,24 +86,60 @@ struct Stream::Impl {
   }
 
   void step(const void* in, void* out) noexcept {
-    const void* x = in;
-    for (Layer& layer : layers) {
-      backend::RecurrentForward& call = layer.call;
+    const void* y = nullptr;
+    for (std::size_t k = 0; k < layers.size(); ++k) {
+      const void* const below = y;
+      const void* const x = wiring ? wiring->input_of(k, in, below) : k == 0 ? in : below;
+      y = layers[k].period > 1 ? step_at_period(layers[k], x) : step_layer(layers[k], x);
+      if (wiring) y = wiring->joined(k, below, y);
+    }
+    std::memcpy(out, y, static_cast<std::size_t>(batch * spec.output_size() * size_of(dtype)));
+    if (!clock.defined()) return;
+    auto* const steps = static_cast<std::int64_t*>(const_cast<void*>(clock.raw()));
+    for (std::int64_t n = 0; n < batch; ++n) ++steps[n];
+  }
+
+  const void* step_layer(Layer& layer, const void* x) noexcept {
+    backend::RecurrentForward& call = layer.call;
+    call.x = x;
+    backend::recurrent_forward(Device::cpu, call);
+    call.bias_ready = true;
+    // The state just made becomes the state entering the next step.
+    const std::size_t bytes = static_cast<std::size_t>(batch * call.geometry.H * size_of(dtype));
+    if (call.past) {  // h_{t-1} takes the place of the oldest
+      const std::int64_t steps = call.geometry.past_steps();
+      call.past_first = (call.past_first + steps - 1) % steps;
+      std::memcpy(past_slot(call, 0), call.h0, bytes);
+    }
+    std::memcpy(const_cast<void*>(call.h0), call.h_n, bytes);
+    if (call.c_n) std::memcpy(const_cast<void*>(call.c0), call.c_n, bytes);
+    return call.y;
+  }
+
+  // Streams whose turn it is take the step; the others keep their state, whose h is the output they hold.
+  const void* step_at_period(Layer& layer, const void* x) noexcept {
+    backend::RecurrentForward& call = layer.call;
+    const auto runs = [&](std::int64_t n) { return clock.data<std::int64_t>()[n] % layer.period == 0; };
+    bool any = false;
+    for (std::int64_t n = 0; n < batch; ++n) any = any || runs(n);
+    if (any) {
       call.x = x;
       backend::recurrent_forward(Device::cpu, call);
       call.bias_ready = true;
-      // The state just made becomes the state entering the next step.
-      const std::size_t bytes = static_cast<std::size_t>(batch * call.geometry.H * size_of(dtype));
-      if (call.past) {  // h_{t-1} takes the place of the oldest
-        const std::int64_t steps = call.geometry.past_steps();
-        call.past_first = (call.past_first + steps - 1) % steps;
-        std::memcpy(past_slot(call, 0), call.h0, bytes);
-      }
-      std::memcpy(const_cast<void*>(call.h0), call.h_n, bytes);
-      if (call.c_n) std::memcpy(const_cast<void*>(call.c0), call.c_n, bytes);
-      x = call.y;
     }
-    std::memcpy(out, x, static_cast<std::size_t>(batch * spec.layers.back().hidden_size * size_of(dtype)));
+    const std::int64_t row = call.geometry.H * size_of(dtype), steps = call.geometry.past_steps();
+    const auto move = [&](const void* to, const void* from, std::int64_t n) {
+      std::memcpy(static_cast<char*>(const_cast<void*>(to)) + n * row, static_cast<const char*>(from) + n * row,
+                  static_cast<std::size_t>(row));
+    };
+    for (std::int64_t n = 0; n < batch; ++n) {
+      if (!runs(n)) continue;
+      for (std::int64_t i = steps - 1; i >= 0; --i)  // each stream at its own pace: moved along, no ring
+        move(past_slot(call, i), i > 0 ? past_slot(call, i - 1) : call.h0, n);
+      move(call.h0, call.h_n, n);
+      if (call.c_n) move(call.c0, call.c_n, n);
+    }
+    return call.h0;
   }
 
   // Number `i` of the ring, the latest first.
@@ -116,15 +158,28 @@ struct Stream::Impl {
       for (std::int64_t i = 0; i < layer.call.geometry.past_steps(); ++i)
         f(static_cast<unsigned char*>(past_slot(layer.call, i)), size);
     }
+    if (clock.defined())
+      f(static_cast<unsigned char*>(const_cast<void*>(clock.raw())),
+        static_cast<std::size_t>(batch) * sizeof(std::int64_t));
   }
 
   void clear(std::int64_t first, std::int64_t count) noexcept {
+    if (clock.defined())
+      std::memset(static_cast<std::int64_t*>(const_cast<void*>(clock.raw())) + first, 0,
+                  static_cast<std::size_t>(count) * sizeof(std::int64_t));
     for (Layer& layer : layers) {
       const std::int64_t row = layer.call.geometry.H * size_of(dtype);
-      for (const void* state : {layer.call.h0, layer.call.c0})
-        if (state)
-          std::memset(static_cast<char*>(const_cast<void*>(state)) + first * row, 0,
-                      static_cast<std::size_t>(count * row));
+      const auto start = [&](const void* state, const Tensor& learnt) {
+        if (!state) return;
+        char* const rows = static_cast<char*>(const_cast<void*>(state)) + first * row;
+        for (std::int64_t n = 0; n < count; ++n)
+          if (learnt.defined())
+            std::memcpy(rows + n * row, learnt.raw(), static_cast<std::size_t>(row));
+          else
+            std::memset(rows + n * row, 0, static_cast<std::size_t>(row));
+      };
+      start(layer.call.h0, layer.parameters.h_0);
+      start(layer.call.c0, layer.parameters.c_0);
       for (std::int64_t i = 0; i < layer.call.geometry.past_steps(); ++i)
         std::memset(static_cast<char*>(past_slot(layer.call, i)) + first * row, 0,
                     static_cast<std::size_t>(count * row));
@@ -137,12 +192,18 @@ Stream::Stream(const RecurrentSpec& spec, const std::vector<Tensor>& parameters,
   check_parameters("Stream", spec, parameters);
   if (spec.bidirectional)
     throw_argument("Stream", "bidirectional", "false", "true", "a stream cannot see the steps that are still to come");
+  if (spec.reverse)
+    throw_argument("Stream", "reverse", "false", "true", "a stream cannot begin with the steps that are still to come");
   if (batch < 1) throw_argument("Stream", "batch", "at least 1", std::to_string(batch));
   impl_->spec = spec;
   impl_->batch = batch;
   impl_->dtype = parameters[0].dtype();
   const StackParameters stack = split_parameters(spec, parameters);
   for (std::size_t i = 0; i < spec.layers.size(); ++i) impl_->add_layer(static_cast<std::int64_t>(i), stack.layers[i]);
+  if (spec.connection != Connection::none)
+    impl_->wiring = std::make_unique<StreamWiring>(spec, stack, batch, impl_->dtype);
+  if (spec.has_periods()) impl_->clock = Tensor::zeros({batch}, DType::int64);
+  impl_->clear(0, batch);
 }
 
 Stream::~Stream() = default;
@@ -165,10 +226,12 @@ RecurrentState Stream::state() const {
     if (impl_->spec.has_cell_state()) state.c.push_back(layer.c.defined() ? layer.c.clone() : Tensor());
     if (impl_->spec.has_delays()) state.past.push_back(layer.past.defined() ? impl_->copy_past(layer) : Tensor());
   }
+  if (impl_->clock.defined()) state.clock = impl_->clock.clone();
   return state;
 }
 
 void Stream::set_state(const RecurrentState& state) {
+  const NoGradGuard guard;
   const auto check = [&](const std::vector<Tensor>& given, const char* name, Tensor Impl::Layer::* own, bool wanted) {
     if (given.size() != (wanted ? impl_->layers.size() : 0))
       throw_argument("Stream::set_state", name, std::to_string(wanted ? impl_->layers.size() : 0) + " tensors",
@@ -187,6 +250,12 @@ void Stream::set_state(const RecurrentState& state) {
   check(state.h, "h", &Impl::Layer::h, true);
   check(state.c, "c", &Impl::Layer::c, impl_->spec.has_cell_state());
   check(state.past, "past", &Impl::Layer::past, impl_->spec.has_delays());
+  if (state.clock.defined() != impl_->clock.defined() ||
+      (state.clock.defined() && (state.clock.shape() != impl_->clock.shape() || state.clock.dtype() != DType::int64)))
+    throw_argument(
+        "Stream::set_state", "clock", impl_->clock.defined() ? "int64 (N,)" : "none",
+        state.clock.defined() ? to_string(state.clock.shape()) + " " + name_of(state.clock.dtype()) : "none");
+  if (state.clock.defined()) impl_->clock.copy_(state.clock);
   for (std::size_t i = 0; i < impl_->layers.size(); ++i) {
     impl_->layers[i].h.copy_(state.h[i]);
     if (impl_->layers[i].c.defined()) impl_->layers[i].c.copy_(state.c[i]);

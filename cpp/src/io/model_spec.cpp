@@ -2,10 +2,10 @@
 //   {"version": 1, "model": {"kind": "language_model", "vocab_size": 65, "embedding_size": 128, "tie_weights": false,
 //    "dropout": 0.0, "recurrent": {"input_size": 128, "layers": [{"cell": "lstm", "hidden_size": 128}], "bias": true,
 //    "bidirectional": false, "dropout": 0.0}, "pooling": "none", "output_size": 65}}
-// A layer whose cell is not plain has "options" as well (io/cell_options.cpp).
+// More keys of the stack: io/recurrent_spec.h.
 #include "io/model_spec.h"
 
-#include "io/cell_options.h"
+#include "io/recurrent_spec.h"
 #include "rnncore/error.hpp"
 
 namespace rnncore {
@@ -38,6 +38,9 @@ void check_stack(const ModelSpec& spec) {
   if (spec.kind == ModelKind::language_model && stack.bidirectional)
     throw_argument("ModelSpec", "recurrent.bidirectional", "false for a language model", "true",
                    "a reverse layer would see the token that is to be predicted");
+  if (spec.kind == ModelKind::language_model && stack.reverse)
+    throw_argument("ModelSpec", "recurrent.reverse", "false for a language model", "true",
+                   "going backwards it would see the tokens that are to be predicted");
   check_dropout("recurrent.dropout", stack.dropout);
   check(stack);
 }
@@ -110,42 +113,6 @@ ModelSpec model_spec_from_json(const std::string& json) {
 }
 
 namespace io {
-namespace {
-
-Json recurrent_to_json(const RecurrentSpec& spec) {
-  Json layers = Json::array();
-  for (const LayerSpec& layer : spec.layers) {
-    layers.push_back({{"cell", name_of(layer.cell)}, {"hidden_size", layer.hidden_size}});
-    if (!is_plain(layer.options)) layers.back()["options"] = options_to_json(layer.options);
-  }
-  return {{"input_size", spec.input_size},
-          {"layers", std::move(layers)},
-          {"bias", spec.bias},
-          {"bidirectional", spec.bidirectional},
-          {"dropout", spec.dropout}};
-}
-
-RecurrentSpec recurrent_from_json(const Json& value, const std::string& where) {
-  ObjectReader reader(value, where);
-  RecurrentSpec spec;
-  spec.input_size = reader.integer("input_size");
-  const Json& layers = reader.array("layers");
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    ObjectReader layer(layers[i], reader.path_to("layers") + "[" + std::to_string(i) + "]");
-    spec.layers.push_back({cell_from_name(layer.string("cell")), layer.integer("hidden_size")});
-    if (layer.has("options"))
-      spec.layers.back().options = options_from_json(layer.field("options"), layer.path_to("options"));
-    layer.finish();
-  }
-  spec.bias = reader.boolean("bias");
-  spec.bidirectional = reader.boolean("bidirectional");
-  spec.dropout = reader.number("dropout");
-  reader.finish();
-  return spec;
-}
-
-}  // namespace
-
 Json spec_to_json(const ModelSpec& spec) {
   return {{"kind", name_of(spec.kind)},
           {"vocab_size", spec.vocab_size},

@@ -12,6 +12,7 @@ from rnncore.nn.layers import Dropout, Embedding, LayerNorm, Linear
 from rnncore.nn.losses import CrossEntropyLoss, NLLLoss
 from rnncore.nn.module import Module, Parameter
 from rnncore.nn.recurrent import GRU, LSTM, RNN
+from rnncore.nn.stack import Layer, Recurrent
 
 __all__ = [
     "GRU",
@@ -22,6 +23,7 @@ __all__ = [
     "Embedding",
     "GRUCell",
     "LSTMCell",
+    "Layer",
     "LayerNorm",
     "Linear",
     "LogSoftmax",
@@ -31,6 +33,7 @@ __all__ = [
     "Parameter",
     "RNNCell",
     "ReLU",
+    "Recurrent",
     "Sequential",
     "Sigmoid",
     "Softmax",

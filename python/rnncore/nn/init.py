@@ -6,6 +6,7 @@ Matrices are (fan_out, fan_in), as Linear and the recurrent layers keep them.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -90,3 +91,132 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, *, generator: Generator) -> T
     rows, columns = _fans("orthogonal_", tensor)[::-1]
     with no_grad():
         return tensor.copy_((_core.orthogonal(rows, columns, generator) * gain).to(tensor.dtype))
+
+
+def identity_(tensor: Tensor, scale: float = 1.0) -> Tensor:
+    """`scale` on the diagonal, zeros beside it; Le, Jaitly & Hinton 2015 (IRNN)."""
+    rows, columns = _fans("identity_", tensor)[::-1]
+    with no_grad():
+        return tensor.copy_(Tensor(np.eye(rows, columns) * scale).to(tensor.dtype))
+
+
+STACK_INITS = ("uniform", "xavier", "he", "orthogonal", "identity")
+
+
+def _layer_of(name: str) -> int:
+    """The k of ``..._l{k}...``."""
+    return int(name.rsplit("_l", 1)[1].split("_")[0])
+
+
+def stack_(
+    parameters: Mapping[str, Tensor],
+    gates: Sequence[str],
+    start: str = "uniform",
+    *,
+    scale: float = 1.0,
+    generator: Generator,
+) -> None:
+    """Start values of a recurrent stack, each gate's block of rows on its own.
+
+    ======== ============================ ================================= ======
+    start    weight_hh                    other weights                     biases
+    ======== ============================ ================================= ======
+    uniform  U(-1/sqrt(H), 1/sqrt(H))     the same                          the same
+    xavier   Xavier uniform               Xavier uniform                    0
+    he       He uniform                   He uniform                        0
+    orthogonal `scale` times orthogonal   Xavier uniform                    0
+    identity `scale` times the identity   N(0, 0.001^2) (Le et al. 2015)    0
+    ======== ============================ ================================= ======
+
+    Args:
+        parameters: by the engine's names (``weight_hh_l0``, ...).
+        gates: the gate letters of each layer ("ifgo", "rzn", "h", ...).
+        start: one of the rows.
+        scale: of weight_hh, with "orthogonal" and "identity".
+        generator: draws, in the order of the parameters.
+
+    Raises:
+        ValueError: an unknown `start`.
+    """
+    if start not in STACK_INITS:
+        raise ValueError(f"[init] start: expected {' | '.join(STACK_INITS)}, got {start!r}")
+    for name, parameter in parameters.items():
+        letters = gates[_layer_of(name)]
+        per_gate = name.startswith(("weight_ih", "weight_hh", "weight_delay", "bias_ih", "bias_hh"))
+        hidden = parameter.shape[0] // (len(letters) if per_gate else 1)
+        if start == "uniform":
+            width = parameter.shape[-1] if name.startswith(("weight_peephole", "h_0", "c_0")) else hidden
+            uniform_(parameter, -1.0 / math.sqrt(width), 1.0 / math.sqrt(width), generator=generator)
+        elif parameter.ndim != 2:
+            zeros_(parameter)
+        elif name.startswith("weight_peephole"):
+            width = parameter.shape[1]
+            uniform_(parameter, -1.0 / math.sqrt(width), 1.0 / math.sqrt(width), generator=generator)
+        else:
+            for first in range(0, parameter.shape[0], hidden):
+                block = Tensor(np.zeros((hidden, parameter.shape[1])), dtype=parameter.dtype)
+                _draw_block(block, start, name.startswith("weight_hh"), scale, generator)
+                parameter.detach()[first : first + hidden] = block
+
+
+def _draw_block(block: Tensor, start: str, recurrent: bool, scale: float, generator: Generator) -> None:
+    if recurrent and start == "identity":
+        identity_(block, scale)
+    elif recurrent and start == "orthogonal":
+        orthogonal_(block, scale, generator=generator)
+    elif start == "identity":
+        normal_(block, 0.0, 0.001, generator=generator)
+    elif start == "he":
+        kaiming_uniform_(block, generator=generator)
+    else:
+        xavier_uniform_(block, generator=generator)
+
+
+def gate_biases_(
+    parameters: Mapping[str, Tensor],
+    gates: Sequence[str],
+    *,
+    forget_bias: float | None = None,
+    chrono: float | None = None,
+    generator: Generator,
+) -> None:
+    """Biases of the gates that decide how long a unit remembers; bias_hh of these gates becomes 0.
+
+    Args:
+        parameters: by the engine's names.
+        gates: the gate letters of each layer.
+        forget_bias: the forget gate's bias of every LSTM layer.
+        chrono: T_max > 2; for LSTMs b_f = log(u), b_i = -b_f, for GRUs b_z = log(u) (z keeps the old state), with
+            u from U[1, T_max - 1]: dependencies of up to T_max steps (Tallec & Ollivier 2018, equation 16).
+        generator: for chrono.
+
+    Raises:
+        ValueError: both, no biases, no layer with such a gate, or T_max too small.
+    """
+    if forget_bias is not None and chrono is not None:
+        raise ValueError("[init] chrono: expected None beside forget_bias, got a number; both set the forget gates")
+    if chrono is not None and not chrono > 2:
+        raise ValueError(f"[init] chrono: expected a number of steps above 2, got {chrono}")
+    wanted = "f" if chrono is None else "fz"
+    argument = "forget_bias" if chrono is None else "chrono"
+    done = False
+    for name, parameter in parameters.items():
+        if not name.startswith("bias_ih"):
+            continue
+        letters, hidden = gates[_layer_of(name)], parameter.shape[0] // len(gates[_layer_of(name)])
+        other = parameters[name.replace("bias_ih", "bias_hh")].detach()
+        for gate in (letter for letter in letters if letter in wanted):
+            span = slice(letters.index(gate) * hidden, (letters.index(gate) + 1) * hidden)
+            value = Tensor(np.full(hidden, forget_bias or 0.0), dtype=parameter.dtype)
+            if chrono is not None:
+                value = uniform_(value, 1.0, chrono - 1.0, generator=generator).log()
+            parameter.detach()[span] = value
+            other[span] = 0.0
+            done = True
+            if chrono is not None and gate == "f" and "i" in letters:
+                span = slice(letters.index("i") * hidden, (letters.index("i") + 1) * hidden)
+                parameter.detach()[span] = -value
+                other[span] = 0.0
+    if not done:
+        needed = "a forget gate" if chrono is None else "a forget or update gate"
+        raise ValueError(f"[init] {argument}: expected None, since no layer has {needed} with a bias, got a number")
