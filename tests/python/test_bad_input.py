@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from language_models import small_model, some_text
 
+from rnncore import Tensor
+from rnncore._core import load_tensors, save_tensors
 from rnncore.cli.app import run
 from rnncore.data import TextCorpus
 from rnncore.models import LanguageModel
+from rnncore.train import Checkpoint
+from rnncore.train.checkpoint import checksum
 
 SMALL = ["--hidden", "8", "--layers", "1", "--batch", "4", "--bptt", "10", "--epochs", "1"]
 
@@ -220,6 +227,8 @@ def edited_checkpoint(folder: Path, tmp_path: Path, **changes: object) -> Path:
         for parent in parents:
             place = place[parent]
         place[last] = value
+    if "checksum" not in changes:
+        rest["checksum"] = checksum(load_tensors(str(target))[0], rest)
     write_file(target, {**header, "__metadata__": {"rnncore": json.dumps(rest)}}, body)
     return run_folder
 
@@ -227,10 +236,19 @@ def edited_checkpoint(folder: Path, tmp_path: Path, **changes: object) -> Path:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format": 2},
+        {"format": 1},
+        {"format": 3},
+        {"checksum": 0},
+        {"checksum": None},
         {"kind": "model"},
         {"progress": {}},
         {"progress__step": "many"},
+        {"progress__step": -1},
+        {"progress__step": True},
+        {"progress__chunk": -3},
+        {"progress__chunk": 1.5},
+        {"progress__seconds": float("inf")},
+        {"progress__finished": None},
         {"model__hidden_size": 9},
         {"model__hidden_size": 10**12},
         {"model__cell": "x"},
@@ -252,8 +270,87 @@ def test_malicious_checkpoints(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, object]
 ) -> None:
     run_folder = edited_checkpoint(folder, tmp_path, **changes)
+    before = {path.name: path.read_bytes() for path in run_folder.iterdir()}
     code, errors = failing(capsys, "train", "--resume", str(run_folder), "--epochs", "2")
     assert code in (1, 2), errors
+    assert {path.name: path.read_bytes() for path in run_folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("state.0", lambda a: a[:, :1]),
+        ("state.0", lambda a: a.astype("float64")),
+        ("model.head.bias", lambda a: a[:-1]),
+        ("optimizer.exp_avg.0", lambda a: a[:-1]),
+        ("optimizer.exp_avg.0", None),
+        ("optimizer.step.0", None),
+        ("optimizer.step.0", lambda a: a + 1_000_000),
+        ("evil.0", lambda a: a),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_tensors_of_a_checkpoint_that_do_not_fit(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str,
+    change: Callable[[np.ndarray], np.ndarray] | None,
+) -> None:  # fmt: skip
+    run_folder = damaged(folder, tmp_path, "checkpoint.safetensors", "")
+    target = run_folder / "checkpoint.safetensors"
+    tensors, metadata = load_tensors(str(target))
+    arrays = {key: value.numpy() for key, value in tensors.items()}
+    if change is None:
+        del arrays[name]
+    else:
+        arrays[name] = np.ascontiguousarray(change(arrays.get(name, np.zeros((2, 4, 8), np.float32))))
+    rest = json.loads(metadata["rnncore"])
+    rest["checksum"] = checksum({key: Tensor(value) for key, value in arrays.items()}, rest)
+    save_tensors(str(target), arrays, {"rnncore": json.dumps(rest)})
+    before = {path.name: path.read_bytes() for path in run_folder.iterdir()}
+    code, errors = failing(capsys, "train", "--resume", str(run_folder), "--epochs", "2")
+    assert code == 1, errors
+    assert "checkpoint.safetensors" in errors
+    assert {path.name: path.read_bytes() for path in run_folder.iterdir()} == before
+
+
+def test_every_flipped_bit_of_a_checkpoint_is_found(folder: Path, tmp_path: Path) -> None:
+    source = (folder / "run" / "checkpoint.safetensors").read_bytes()
+    (header_bytes,) = struct.unpack("<Q", source[:8])
+    target = tmp_path / "checkpoint.safetensors"
+    places = random.Random(7)
+    bits = [places.randrange(8 * (8 + header_bytes)) for _ in range(300)]
+    bits += [places.randrange(8 * (8 + header_bytes), 8 * len(source)) for _ in range(100)]
+    sound = Checkpoint.load(folder / "run" / "checkpoint.safetensors")
+    for bit in bits:
+        data = bytearray(source)
+        data[bit // 8] ^= 1 << bit % 8
+        target.write_bytes(data)
+        try:
+            loaded = Checkpoint.load(target)
+        except OSError as error:
+            assert "checkpoint.safetensors" in str(error)  # noqa: PT017
+        else:  # another way to write the same thing (1e-05 and 1E-05)
+            assert repr(loaded) == repr(sound), f"bit {bit}"
+
+
+def test_every_truncation_of_a_checkpoint_is_found(folder: Path, tmp_path: Path) -> None:
+    source = (folder / "run" / "checkpoint.safetensors").read_bytes()
+    target = tmp_path / "checkpoint.safetensors"
+    for length in [*range(40), *range(40, len(source), max(1, len(source) // 200)), len(source) - 1]:
+        target.write_bytes(source[:length])
+        with pytest.raises(OSError, match=r"checkpoint\.safetensors"):
+            Checkpoint.load(target)
+
+
+def test_info_of_a_damaged_model_is_the_error_alone(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_folder = damaged(folder, tmp_path, "model.safetensors", "truncated")
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        run(["info", str(run_folder)])
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
 
 
 def test_nan_in_a_model_file_does_not_crash_sampling(folder: Path, tmp_path: Path) -> None:

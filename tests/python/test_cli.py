@@ -188,11 +188,12 @@ def test_a_broken_pipe_is_no_error_message(folder: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", ["info", "sample"])
-def test_a_full_disk_under_the_output_is_one_line(folder: Path, command: str) -> None:
+def test_a_full_disk_under_the_output_is_one_line(folder: Path, command: str, unbuffered: str) -> None:
     code = [sys.executable, "-m", "rnncore", command, str(folder / "run")]
     with Path("/dev/full").open("w") as full:
-        environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
         result = subprocess.run(code, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=environment)
     assert result.returncode == 1
     assert result.stderr.startswith("rnncore: [output] stdout: ")

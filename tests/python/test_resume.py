@@ -197,10 +197,19 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path, text: Path) ->
                 assert time.monotonic() - waiting < 60
                 time.sleep(0.02)
             second = resume(out)
+            log = (out / "log.jsonl").stat().st_ino
+            forced = subprocess.run(
+                command(text, out, [*options, "--force"]), capture_output=True, text=True, timeout=120
+            )
+            kept = all((out / name).exists() for name in ("log.jsonl", "checkpoint.safetensors", "model.safetensors"))
+            assert kept, "--force removed what another process is training"
+            assert (out / "log.jsonl").stat().st_ino == log
         finally:
             process.kill()
-    assert second.returncode == 1
-    assert "another process" in second.stderr
+    for refused in (second, forced):
+        assert refused.returncode == 1
+        assert "another process" in refused.stderr
+        assert len(refused.stderr.strip().splitlines()) == 1
 
 
 def test_what_a_kill_in_a_write_left_is_removed(tmp_path: Path, text: Path) -> None:

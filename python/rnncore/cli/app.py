@@ -76,21 +76,25 @@ def run(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if debug:
             raise
-        lost = _lost_output()
+        lost = _lost_output(error)
         text = lost or (error.format_message() if hasattr(error, "format_message") else _line(error))
         if text:  # help that was shown for want of arguments has none
             typer.echo(f"rnncore: {text}", err=True)
         raise SystemExit(exit_code(error)) from None
 
 
-def _lost_output() -> str:
+def _lost_output(error: Exception) -> str:
     """What went wrong if standard output cannot be written (it is given up then), else nothing."""
     try:
         sys.stdout.flush()
-    except OSError as error:
-        sys.stdout = None  # or Python tries, and complains, once more at exit
-        return message("output", "stdout", "to write the whole answer", error.strerror or "an error")
-    return ""
+        # Unbuffered output fails as it is written. Errors of files carry the file's name or a message of our own.
+        unbuffered = isinstance(error, OSError) and error.errno is not None and error.filename is None
+        if not unbuffered:
+            return ""
+    except OSError as failure:
+        error = failure
+    sys.stdout = None  # or Python tries, and complains, once more at exit
+    return message("output", "stdout", "to write the whole answer", getattr(error, "strerror", None) or "an error")
 
 
 def exit_code(error: Exception) -> int:

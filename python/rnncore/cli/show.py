@@ -18,10 +18,10 @@ def info(run: Path = RUN_ARGUMENT) -> None:
     from rnncore.models import LanguageModel
     from rnncore.train import RunFolder
 
-    if run.is_dir():
-        _print_progress(RunFolder.open(run))
     path = model_path(run)
     model = LanguageModel.load(path)
+    if run.is_dir():
+        _print_progress(RunFolder.open(run))
     config = model.config
     _line("model", f"{path} ({_size(path)})")
     tied = ", tied" if config.tie_weights else ""

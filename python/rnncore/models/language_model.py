@@ -170,6 +170,19 @@ class LanguageModel(nn.Module):
             flat, self.head.weight, self.head.bias, _ids(targets).reshape(-1), reduction=reduction
         )
 
+    def check_state(self, state: State, batch: int) -> None:
+        """Refuse a state that this model does not return for `batch` streams.
+
+        Raises:
+            ValueError: another number of tensors, shape or dtype.
+        """
+        config = self.config
+        shape = (config.num_layers, batch, config.hidden_size)
+        wanted = [(shape, config.dtype)] * (2 if config.cell == "lstm" else 1)
+        got = [(part.shape, part.dtype) for part in state]
+        if got != wanted:
+            raise ValueError(message("language model", "state", str(wanted), str(got)))
+
     def detach(self, state: State) -> State:
         """The state without its history: the next chunk's gradient stops here."""
         return tuple(tensor.detach() for tensor in state)

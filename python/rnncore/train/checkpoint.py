@@ -2,13 +2,16 @@
 
 A safetensors file with ``model.*`` (parameters), ``optimizer.*`` (its slots) and ``state.*`` (the carried recurrent
 state); one metadata key ``rnncore`` holds the rest as JSON: configurations, vocabulary, progress, the generator's
-counter, the length of the log.
+counter, the length of the log, and a checksum over all of it, so that a flipped bit is an error and no other run.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from rnncore.data import TextSource, Vocabulary
 from rnncore.models.language_model import LanguageModel, State
 from rnncore.train.config import TrainConfig
 
-FORMAT = 1
+FORMAT = 2  # 1 had no checksum
 
 
 @dataclass
@@ -94,6 +97,7 @@ class Checkpoint:
             "schedule": self.schedule,
             "log_bytes": self.log_bytes,
         }
+        rest["checksum"] = checksum(tensors, rest)
         _core.save_tensors(os.fspath(path), tensors, {"rnncore": json.dumps(rest, allow_nan=False)})
 
     @classmethod
@@ -114,8 +118,11 @@ class Checkpoint:
     def _from_parts(cls, tensors: dict[str, Tensor], rest: dict[str, Any]) -> Checkpoint:
         if rest["kind"] != "checkpoint" or rest["format"] != FORMAT:
             raise ValueError(f"{rest['kind']} of format {rest['format']}, this version reads format {FORMAT}")
-        if set(rest["progress"]) != {part.name for part in fields(Progress)}:
-            raise ValueError("other fields in progress")
+        if rest["checksum"] != checksum(tensors, rest):
+            raise ValueError("one whose content does not fit its checksum: the file is damaged")
+        _check_progress(rest["progress"])
+        if rest["log_bytes"] < 0:
+            raise ValueError(f"log_bytes {rest['log_bytes']}")
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "state": {}}
         for name, value in tensors.items():
             group, _, inner = name.partition(".")
@@ -151,6 +158,31 @@ class Checkpoint:
         model.load_state_dict(self.parameters)
         generator.set_state(self.generator)
         return model
+
+
+def checksum(tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> int:
+    """CRC-32 of the tensors (names, dtypes, shapes, bytes; in the order of their names) and of the JSON part."""
+    described = {name: value for name, value in rest.items() if name != "checksum"}
+    crc = zlib.crc32(json.dumps(described, sort_keys=True).encode())
+    for name in sorted(tensors):
+        values = tensors[name].numpy()
+        crc = zlib.crc32(f"{name} {values.dtype} {values.shape}".encode(), crc)
+        crc = zlib.crc32(values.reshape(-1).view("uint8").data, crc)
+    return crc
+
+
+def _check_progress(progress: dict[str, Any]) -> None:
+    if set(progress) != {part.name for part in fields(Progress)}:
+        raise ValueError("other fields in progress")
+    for part in fields(Progress):
+        value, kind = progress[part.name], str(part.type)
+        if isinstance(value, str) or value is None:
+            good = kind == ("str" if isinstance(value, str) else "float | None")
+        else:
+            good = type(value) is int or (type(value) is float and kind != "int")
+            good = good and kind != "str" and math.isfinite(value) and value >= 0
+        if not good:
+            raise ValueError(f"{part.name} {value!r} in progress")
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -30,14 +32,12 @@ class JsonLinesLog:
         self.path = path
         try:
             self._file: IO[bytes] = path.open("r+b" if path.exists() else "w+b")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._file, path)
             self._file.seek(0, os.SEEK_END)
             self._file.truncate(min(keep_bytes, self._file.tell()))
             self._file.seek(0, os.SEEK_END)
-        except BlockingIOError:
-            self._file.close()
-            got = "one that another process is training"
-            raise OSError(message("log", str(path), "a run of our own", got, "wait for it, or stop it first")) from None
+        except LockedError:
+            raise
         except OSError as error:
             raise _failure(path, error) from error
 
@@ -72,6 +72,36 @@ class JsonLinesLog:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class LockedError(OSError):
+    """Another process is training in the folder."""
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    """Lock it, or close it and raise LockedError."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        got = "one that another process is training"
+        hint = "wait for it, or stop it first"
+        raise LockedError(message("log", str(path), "a run of our own", got, hint)) from None
+
+
+@contextlib.contextmanager
+def lock_of(path: Path) -> Iterator[None]:
+    """Hold the lock of a log, if there is one, as `JsonLinesLog` does, without changing the file.
+
+    Raises:
+        OSError: another process has it.
+    """
+    if not path.exists():
+        yield
+        return
+    with path.open("rb") as file:
+        _lock(file, path)
+        yield
 
 
 def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

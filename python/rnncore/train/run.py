@@ -10,6 +10,7 @@ from typing import Any
 
 from rnncore import _core
 from rnncore._messages import message
+from rnncore.train.log import lock_of
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class RunFolder:
 
         Raises:
             FileExistsError: there is a run (or a file) already.
-            OSError: the folder cannot be made or written.
+            OSError: the folder cannot be made or written, or another process is training in it.
         """
         run = cls(Path(path))
         if run.path.exists() and not run.path.is_dir():
@@ -66,8 +67,9 @@ class RunFolder:
             if not force:
                 hint = f"go on with: rnncore train --resume {run.path}; or choose another --out, or --force"
                 raise FileExistsError(message("run folder", str(run.path), "no run in it", "one", hint))
-            for file in (run.checkpoint, run.model, run.log, run.picture):
-                file.unlink(missing_ok=True)
+            with lock_of(run.log):
+                for file in (run.checkpoint, run.model, run.log, run.picture):
+                    file.unlink(missing_ok=True)
         try:
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

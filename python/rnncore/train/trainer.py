@@ -163,7 +163,11 @@ class Trainer:
         if epochs is not None or steps is not None:
             config = replace(config, epochs=epochs, steps=steps)
         trainer = cls(model, corpus, config, run=folder, source=saved.source, callbacks=callbacks)
-        trainer._restore(saved)
+        try:
+            trainer._restore(saved)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            path = str(folder.checkpoint)
+            raise OSError(message("load checkpoint", path, "a state that fits the run", str(error))) from None
         return trainer
 
     def _restore(self, saved: Checkpoint) -> None:
@@ -172,6 +176,8 @@ class Trainer:
             self.progress.finished = ""
         self.optimizer.load_state_dict({**saved.optimizer, "state": saved.slots})
         self.schedule.load_state_dict(saved.schedule)
+        if saved.state is not None:
+            self.model.check_state(saved.state, self.config.batch)
         self.state = saved.state
         self._log_bytes = saved.log_bytes
 
