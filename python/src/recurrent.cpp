@@ -255,6 +255,14 @@ void bind_recurrent(py::module_& m) {
         "ids (T, N).");
   m.def("gate_letters", &gate_letters, py::arg("cell"), py::arg("options") = py::none(),
         "A cell's gate blocks in row order, e.g. 'ifgo'.");
+  m.def(
+      "activation_names",
+      [] {
+        std::vector<std::string> names;
+        for (const Activation a : all_activations()) names.push_back(name_of(a));
+        return names;
+      },
+      "Activations that cells may be given.");
   bind_stream(m);
 }
 

@@ -36,6 +36,7 @@ enum class Activation : std::uint8_t {
 };
 RNNCORE_EXPORT const char* name_of(Activation activation);  // "hard-sigmoid", ...
 RNNCORE_EXPORT Activation activation_from_name(const std::string& name);
+RNNCORE_EXPORT std::vector<Activation> all_activations();  // but `standard`
 
 struct ActivationSpec {
   static constexpr double kUsual = std::numeric_limits<double>::quiet_NaN();  // stands for the kind's default
@@ -54,7 +55,7 @@ struct CellOptions {
   // Where activations act. LSTM: gates i f o; candidate g; hidden: on c_t. GRU: gates r z; candidate n.
   // Elman ("rnn"): candidate alone.
   ActivationSpec gate_activation, candidate_activation, hidden_activation;
-  double clip = 0.0;  // > 0: every activation's input is clipped to [-clip, clip] (ONNX)
+  double clip = 0.0;  // > 0: what goes into gates and candidate is clipped to [-clip, clip] (ONNX)
 
   // LSTM alone.
   bool peephole = false;        // i and f see c_{t-1}, o sees c_t

@@ -14,9 +14,9 @@
 //   softsign          a / (1 + |a|)               (1 - |y|)^2
 //   softplus          log(1 + e^a)                1 - e^-y
 //
-// With clipping, f sees min(clip, max(-clip, a)): where y is f(clip) or f(-clip), the slope is 0.
-// The logistic function of 1997 papers in [-2, 2], 4 sigmoid(a) - 2, is scaled-tanh(2, 1/2); 2 sigmoid(a) - 1 is
-// scaled-tanh(1, 1/2).
+// With clipping, the functions of gates and candidates see min(clip, max(-clip, a)): where y is f(clip) or f(-clip),
+// the slope is 0. h(c_t) is not clipped, as in ONNX Runtime. The logistic function of 1997 papers in [-2, 2], 4
+// sigmoid(a) - 2, is scaled-tanh(2, 1/2); 2 sigmoid(a) - 1 is scaled-tanh(1, 1/2).
 //
 // Included inside a namespace that provides V (elman.h) with, besides the operators, tanh, sigmoid, relu, log, abs, /,
 // where_positive(a, x, y) = a > 0 ? x : y (NaN: y) and where_equal(a, b, x, y).
@@ -156,7 +156,7 @@ struct Options {
   explicit Options(const Numbers& n)
       : gate(n.gate, n.clip),
         candidate(n.candidate, n.clip),
-        hidden(n.hidden, n.clip),
+        hidden(n.hidden, 0),
         peephole(n.peephole),
         coupled(n.coupled),
         truncate_gates(n.truncate_gates) {}

@@ -104,6 +104,12 @@ std::int64_t gates_of(CellKind cell) { return static_cast<std::int64_t>(std::str
 
 const char* name_of(Activation activation) { return facts(activation).name; }
 Activation activation_from_name(const std::string& name) { return kind_from_name(kActivations, "activation", name); }
+std::vector<Activation> all_activations() {
+  std::vector<Activation> all;
+  for (const ActivationFacts& f : kActivations)
+    if (f.kind != Activation::standard) all.push_back(f.kind);
+  return all;
+}
 bool has_alpha(Activation activation) { return !std::isnan(facts(activation).alpha); }
 bool has_beta(Activation activation) { return !std::isnan(facts(activation).beta); }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rnncore._core import activation_names
 from rnncore._messages import message
 
 # A name, or (name, alpha) or (name, alpha, beta).
@@ -20,6 +21,9 @@ def activation(operation: str, argument: str, choice: Any) -> dict[str, Any]:
     parts = (choice,) if isinstance(choice, str) else choice
     if not isinstance(parts, (tuple, list)) or not 1 <= len(parts) <= 3 or not isinstance(parts[0], str):
         raise TypeError(message(operation, argument, "a name, (name, alpha) or (name, alpha, beta)", repr(choice)))
+    names = activation_names()
+    if parts[0] not in names:
+        raise ValueError(message(operation, argument, "one of " + ", ".join(names), repr(parts[0])))
     numbers = {name: float(value) for name, value in zip(("alpha", "beta"), parts[1:], strict=False)}
     return {"kind": parts[0], **numbers}
 

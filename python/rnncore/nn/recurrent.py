@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rnncore import _core
@@ -12,6 +12,7 @@ from rnncore._tensor import as_tensor
 from rnncore.nn import init
 from rnncore.nn.layers import check_positive, check_probability
 from rnncore.nn.module import Module, Parameter, generator_or_fresh
+from rnncore.nn.options import ActivationChoice, activation, cell_options
 
 # One state kind: (layers * directions, N, H), or one tensor (N, H_k) per layer and direction where sizes differ.
 State = Tensor | Sequence[Tensor]
@@ -29,7 +30,7 @@ def draw_parameters(spec: RecurrentSpec, dtype: str, generator: Generator) -> di
 
 def set_forget_bias(spec: RecurrentSpec, parameters: dict[str, Parameter], value: float) -> None:
     """Makes the sum of the two forget-gate biases `value` in every layer and direction."""
-    gates = _core.gate_letters(spec.cell)
+    gates = _core.gate_letters(spec.cell, spec.options)
     for name, parameter in parameters.items():
         if name.startswith("bias"):
             hidden = parameter.shape[0] // len(gates)
@@ -64,6 +65,7 @@ class _Recurrent(Module):
         bidirectional: bool,
         dtype: str,
         generator: Generator | None,
+        options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         operation = type(self).__name__.lower()
@@ -81,7 +83,9 @@ class _Recurrent(Module):
         self.bidirectional = bidirectional
         self.dtype = dtype
         self.generator = generator_or_fresh(generator)
-        self.spec = RecurrentSpec(cell, input_size, sizes, bias=bias, bidirectional=bidirectional, dropout=dropout)
+        self.spec = RecurrentSpec(
+            cell, input_size, sizes, bias=bias, bidirectional=bidirectional, dropout=dropout, options=options
+        )
         parameters = draw_parameters(self.spec, dtype, self.generator)
         self._names = list(parameters)
         vars(self).update(parameters)
@@ -136,6 +140,7 @@ class _Recurrent(Module):
 
     def extra_repr(self) -> str:
         parts = [f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, cell={self.spec.cell!r}"]
+        parts += [f"{name}={value!r}" for name, value in (self.spec.options or {}).items()]
         for name, default in (("bias", True), ("batch_first", False), ("dropout", 0.0), ("bidirectional", False)):
             if getattr(self, name) != default:
                 parts.append(f"{name}={getattr(self, name)}")
@@ -191,7 +196,9 @@ _CALL = """
 
 class RNN(_Recurrent):  # noqa: D101 (shared parts are spliced in)
     __doc__ = f"""Elman network: h_t = f(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh) (Elman 1990).
-{_ARGUMENTS}        nonlinearity: "tanh" (default), "relu" or "sigmoid".
+{_ARGUMENTS}        nonlinearity: "tanh" (default), "relu", "sigmoid" or another activation, with its numbers:
+            "softsign", ("leaky-relu", 0.1), ("scaled-tanh", 1.7, 0.66).
+        clip: If positive, the activation's input is clipped to [-clip, clip]. Default: 0.
 
     Parameters per layer k (and "_reverse"): weight_ih_l{{k}} (H, I_k), weight_hh_l{{k}} (H, H), bias_ih_l{{k}} (H,),
     bias_hh_l{{k}} (H,).
@@ -207,18 +214,20 @@ class RNN(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         input_size: int,
         hidden_size: int | Sequence[int],
         num_layers: int = 1,
-        nonlinearity: str = "tanh",
+        nonlinearity: ActivationChoice = "tanh",
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        clip: float = 0.0,
         dtype: str = "float32",
         generator: Generator | None = None,
     ) -> None:
         self.nonlinearity = nonlinearity
+        cell, chosen = _elman(nonlinearity)
         super().__init__(
-            cell_of(nonlinearity),
+            cell,
             input_size,
             hidden_size,
             num_layers,
@@ -228,6 +237,7 @@ class RNN(_Recurrent):  # noqa: D101 (shared parts are spliced in)
             bidirectional,
             dtype,
             generator,
+            cell_options("rnn", chosen, clip=clip),
         )
 
     def forward(
@@ -246,11 +256,21 @@ class RNN(_Recurrent):  # noqa: D101 (shared parts are spliced in)
 
 class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
     __doc__ = f"""Long short-term memory with forget gates (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
-{_ARGUMENTS}        forget_bias: Start value of the forget gate's bias; 1 helps long memories (Jozefowicz et al. 2015).
+{_ARGUMENTS}        proj_size: Must be 0.
+        peephole: Whether i and f see c_(t-1) and o sees c_t, each unit its own (Gers et al. 2002; Graves 2013).
+        coupled: Whether f = 1 - i, without rows of its own (CIFG; Greff et al. 2017).
+        forget_gate: False is the cell of 1997, f = 1.
+        truncate_gates: Whether errors flow back in time through c alone, as in 1997: an error that reaches a gate
+            changes the weights into it and goes no further. The gradient is then not that of the loss.
+        clip: If positive, what goes into gates and candidate is clipped to [-clip, clip] (as in ONNX). Default: 0.
+        activations: {{"gate": f, "candidate": g, "hidden": h}}, each a name or (name, alpha, beta), as in ONNX: f for
+            i, f, o (default "sigmoid"), g for the candidate and h for c_t (default "tanh").
+        forget_bias: Start value of the forget gate's bias; 1 helps long memories (Jozefowicz et al. 2015).
             Default: None, drawn like the rest.
 
     Parameters per layer k (and "_reverse"): weight_ih_l{{k}} (4H, I_k), weight_hh_l{{k}} (4H, H), bias_ih_l{{k}} (4H,),
-    bias_hh_l{{k}} (4H,); gate order i f g o. The state is a pair (h, c).
+    bias_hh_l{{k}} (4H,); gate order i f g o. Without a forget gate of its own 3H rows, i g o. With peepholes
+    weight_peephole_l{{k}} (3, H) in the order i f o, or (2, H), i o. The state is a pair (h, c).
 {_CALL}
     >>> import rnncore
     >>> output, (h_n, c_n) = LSTM(3, 5, num_layers=2)(rnncore.zeros(7, 2, 3))
@@ -269,15 +289,41 @@ class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
+        peephole: bool = False,
+        coupled: bool = False,
+        forget_gate: bool = True,
+        truncate_gates: bool = False,
+        clip: float = 0.0,
+        activations: Mapping[str, ActivationChoice] | None = None,
         forget_bias: float | None = None,
         dtype: str = "float32",
         generator: Generator | None = None,
     ) -> None:
         _refuse_projection("lstm", proj_size)
         super().__init__(
-            "lstm", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, generator
+            "lstm",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype,
+            generator,
+            cell_options(
+                "lstm",
+                activations,
+                peephole=peephole,
+                coupled=coupled,
+                forget_gate=forget_gate,
+                truncate_gates=truncate_gates,
+                clip=clip,
+            ),
         )
         if forget_bias is not None:
+            if coupled or not forget_gate:
+                raise ValueError("[lstm] forget_bias: expected None for a cell without a forget gate, got a number")
             if not bias:
                 raise ValueError("[lstm] forget_bias: expected None where bias=False, got a number")
             set_forget_bias(self.spec, {name: vars(self)[name] for name in self._names}, forget_bias)
@@ -301,6 +347,9 @@ class GRU(_Recurrent):  # noqa: D101 (shared parts are spliced in)
     __doc__ = f"""Gated recurrent unit, h = (1 - z) n + z h_prev (Cho et al. 2014).
 {_ARGUMENTS}        reset_after: Whether r multiplies W_hn h + b_hn (as PyTorch and cuDNN; default) or h itself (the
             original paper).
+        clip: If positive, what goes into gates and candidate is clipped to [-clip, clip] (as in ONNX). Default: 0.
+        activations: {{"gate": f, "candidate": g}}, each a name or (name, alpha, beta): f for r and z (default
+            "sigmoid"), g for n (default "tanh").
 
     Parameters per layer k (and "_reverse"): weight_ih_l{{k}} (3H, I_k), weight_hh_l{{k}} (3H, H), bias_ih_l{{k}} (3H,),
     bias_hh_l{{k}} (3H,); gate order r z n.
@@ -322,6 +371,8 @@ class GRU(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         bidirectional: bool = False,
         *,
         reset_after: bool = True,
+        clip: float = 0.0,
+        activations: Mapping[str, ActivationChoice] | None = None,
         dtype: str = "float32",
         generator: Generator | None = None,
     ) -> None:
@@ -336,6 +387,7 @@ class GRU(_Recurrent):  # noqa: D101 (shared parts are spliced in)
             bidirectional,
             dtype,
             generator,
+            cell_options("gru", activations, clip=clip),
         )
         self.reset_after = reset_after
 
@@ -351,6 +403,14 @@ class GRU(_Recurrent):  # noqa: D101 (shared parts are spliced in)
     ) -> tuple[Tensor, Any]:
         output, h_n, _ = self._run(input, hx, None, lengths, reset_mask, generator, embedding)
         return output, h_n
+
+
+def _elman(nonlinearity: ActivationChoice) -> tuple[str, dict[str, ActivationChoice]]:
+    """The engine's Elman cell for a nonlinearity, and the activations to give it."""
+    activation("rnn", "nonlinearity", nonlinearity)
+    if nonlinearity in ("tanh", "relu", "sigmoid"):
+        return f"rnn-{nonlinearity}", {}
+    return "rnn", {"candidate": nonlinearity}
 
 
 def cell_of(nonlinearity: str) -> str:

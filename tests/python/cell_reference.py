@@ -1,0 +1,100 @@
+"""Independent references in plain NumPy, written from the papers, for cells and options that PyTorch lacks.
+
+Each step(x, state, p, o) is one time step of one layer: x (N, I), state a list [h] or [h, c], p the parameters by
+their names without "_l0", o the options. Here stands forward alone, as plainly as it can; gradients are taken of it by
+central differences (test_cells_reference.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+State = list[Array]
+
+
+def sigmoid(a: Array) -> Array:
+    return 1 / (1 + np.exp(-a))
+
+
+def functions(o: dict[str, Any]) -> tuple[Callable[[Array], Array], Callable[[Array], Array], Callable[[Array], Array]]:
+    """f, g, h with clipping in front of f and g."""
+    table: dict[str, Callable[..., Array]] = {
+        "sigmoid": sigmoid,
+        "tanh": np.tanh,
+        "relu": lambda a: np.maximum(a, 0),
+        "affine": lambda a, alpha=1, beta=0: alpha * a + beta,
+        "leaky-relu": lambda a, alpha=0.01: np.where(a >= 0, a, alpha * a),
+        "thresholded-relu": lambda a, alpha=1: np.where(a > alpha, a, 0),
+        "scaled-tanh": lambda a, alpha=1, beta=1: alpha * np.tanh(beta * a),
+        "hard-sigmoid": lambda a, alpha=0.2, beta=0.5: np.clip(alpha * a + beta, 0, 1),
+        "hard-tanh": lambda a: np.clip(a, -1, 1),
+        "elu": lambda a, alpha=1: np.where(a >= 0, a, alpha * np.expm1(np.minimum(a, 0))),
+        "softsign": lambda a: a / (1 + np.abs(a)),
+        "softplus": lambda a: np.logaddexp(0, a),
+    }
+    clip = o.get("clip") or np.inf
+    chosen = {"gate": "sigmoid", "candidate": "tanh", "hidden": "tanh", **(o.get("activations") or {})}
+
+    def function(place: str, limit: float) -> Callable[[Array], Array]:
+        choice = chosen[place]
+        name, *numbers = (choice,) if isinstance(choice, str) else choice
+        return lambda a: table[name](np.clip(a, -limit, limit), *numbers)
+
+    return function("gate", clip), function("candidate", clip), function("hidden", np.inf)
+
+
+def lstm(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State:
+    """Graves 2013, equations 7 to 11; CIFG as Greff et al. 2017; f = 1 as Hochreiter & Schmidhuber 1997."""
+    f_, g_, h_ = functions(o)
+    h, c = state
+    coupled, forget_gate = o.get("coupled", False), o.get("forget_gate", True)
+    letters = "ifgo" if forget_gate and not coupled else "igo"
+    a = x @ p["weight_ih"].T + h @ p["weight_hh"].T + p.get("bias_ih", 0) + p.get("bias_hh", 0)
+    a = dict(zip(letters, np.split(a, len(letters), axis=1), strict=True))
+    rows = [letter for letter in letters if letter != "g"]
+    peepholes = dict(zip(rows, p["weight_peephole"], strict=True)) if o.get("peephole") else dict.fromkeys(rows, 0.0)
+    i = f_(a["i"] + peepholes["i"] * c)
+    f = f_(a["f"] + peepholes["f"] * c) if "f" in letters else (1 - i if coupled else np.ones_like(i))
+    c = f * c + i * g_(a["g"])
+    return [f_(a["o"] + peepholes["o"] * c) * h_(c), c]
+
+
+def gru(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State:
+    """Cho et al. 2014 with the reset gate before or after the product."""
+    f_, g_, _ = functions(o)
+    (h,) = state
+    xr, xz, xn = np.split(x @ p["weight_ih"].T + p.get("bias_ih", 0), 3, axis=1)
+    w_r, w_z, w_n = np.split(p["weight_hh"], 3)
+    b_r, b_z, b_n = np.split(p["bias_hh"], 3) if "bias_hh" in p else (0, 0, 0)
+    r, z = f_(xr + h @ w_r.T + b_r), f_(xz + h @ w_z.T + b_z)
+    n = g_(xn + r * (h @ w_n.T + b_n)) if o.get("reset_after", True) else g_(xn + (r * h) @ w_n.T + b_n)
+    return [(1 - z) * n + z * h]
+
+
+def rnn(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State:
+    """Elman 1990."""
+    _, g_, _ = functions(o)
+    return [g_(x @ p["weight_ih"].T + p.get("bias_ih", 0) + state[0] @ p["weight_hh"].T + p.get("bias_hh", 0))]
+
+
+STEPS = {"LSTM": lstm, "GRU": gru, "RNN": rnn}
+
+
+def run_reference(
+    kind: str, parameters: dict[str, Array], x: Array, state: State, options: dict[str, Any], layers: int = 1
+) -> tuple[Array, list[State]]:
+    """Outputs (T, N, H) and the final state of each layer of a stack; `state` serves every layer."""
+    finals = []
+    for k in range(layers):
+        p = {name.removesuffix(f"_l{k}"): v for name, v in parameters.items() if name.endswith(f"_l{k}")}
+        now, outputs = [s.copy() for s in state], []
+        for t in range(len(x)):
+            now = STEPS[kind](x[t], now, p, options)
+            outputs.append(now[0])
+        x = np.stack(outputs)
+        finals.append(now)
+    return x, finals
