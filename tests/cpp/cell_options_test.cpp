@@ -35,10 +35,16 @@ TEST(CellOptions, AreRefusedWhereTheyMeanNothing) {
   expect_refusal(CellKind::rnn_tanh, R"({"activations": {"candidate": {"kind": "relu"}}})", "activations.candidate",
                  "use the cell 'rnn'");
   expect_refusal(CellKind::lstm, R"({"coupled": true, "forget_gate": false})", "coupled", "not both");
+  expect_refusal(CellKind::gru, R"({"zoneout_c": 0.1})", "zoneout_c", "only the LSTM");
+  expect_refusal(CellKind::lstm, R"({"leak": 0.1})", "leak", "Elman");
+  expect_refusal(CellKind::rnn, R"({"leak": 0.1, "zoneout_h": 0.1})", "zoneout_h", "how much of the old state");
+  expect_refusal(CellKind::indrnn, R"({"state_dropout": 0.1})", "state_dropout", "no recurrent product");
 }
 
 TEST(CellOptions, AreRefusedOutOfRange) {
   expect_refusal(CellKind::lstm, R"({"clip": -1})", "clip", "a positive number");
+  expect_refusal(CellKind::lstm, R"({"zoneout_h": 1})", "zoneout_h", "[0, 1)");
+  expect_refusal(CellKind::rnn, R"({"leak": 0})", "leak", "(0, 1]");
   expect_refusal(CellKind::lstm, R"({"activations": {"gate": {"kind": "tanh", "alpha": 1}}})", "activations.gate.alpha",
                  "none for 'tanh'");
   expect_refusal(CellKind::lstm, R"({"activations": {"gate": {"kind": "elu", "alpha": -1}}})", "activations.gate.alpha",

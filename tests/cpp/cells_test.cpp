@@ -38,13 +38,16 @@ Dual where_equal(const Dual& a, const Dual& b, const Dual& x, const Dual& y) { r
 
 namespace cells {
 #include "cells/activation.h"
+#include "cells/carry.h"
 #include "cells/elman.h"
 #include "cells/elman_options.h"
 #include "cells/gru.h"
 #include "cells/gru_reset_before.h"
 #include "cells/gru_options.h"
+#include "cells/indrnn.h"
 #include "cells/lstm.h"
 #include "cells/lstm_options.h"
+#include "cells/mgu.h"
 
 // The LSTM with one sign flipped, and the GRU with one term dropped: the check must see both.
 struct BrokenLstm : Lstm {
@@ -139,7 +142,11 @@ double largest_difference(const Point& x, const Numbers& numbers) {
     const OneStep<Cell> moved(x, numbers, direction);
     worst = std::max(worst, std::abs(got - (x.dh * moved.h.d + (Cell::kCell ? x.dc * moved.c.d : 0))));
   };
-  for (int i = 0; i < Cell::kSlots; ++i) compare(i, saved.slot[i].v);
+  for (int i = 0; i < Cell::kSlots; ++i) {
+    const auto within = [i](int first, int count) { return i >= first && i < first + count; };
+    bool fed = within(Cell::kInputFirst, Cell::kInputCount) || within(Cell::kRecurrentFirst, Cell::kRecurrentCount);
+    if (fed) compare(i, saved.slot[i].v);  // the others are a cell's own
+  }
   compare(4, direct.v);
   if (Cell::kCell) compare(5, dc.v);
   for (int i = 0; i < unit_weights<Cell>(); ++i) compare(6 + i, dw[i].v);
@@ -220,12 +227,24 @@ constexpr double kOptionTolerance = 1e-10;  // values grow to tens under ReLU-li
 TEST(OptionGradient, AgreesWithDualNumbers) {
   EXPECT_LT(worst_of_options<cells::ElmanOptions>(false, false), kOptionTolerance);
   EXPECT_LT(worst_of_options<cells::GruOptions>(false, false), kOptionTolerance);
+  EXPECT_LT(worst_of_options<cells::Mgu>(false, false), kOptionTolerance);
+  EXPECT_LT(worst_of_options<cells::IndRnn>(false, false), kOptionTolerance);
   EXPECT_LT(worst_of_options<cells::GruResetBeforeOptions>(false, false), kOptionTolerance);
   for (const bool peephole : {false, true}) {
     EXPECT_LT(worst_of_options<cells::LstmOptions<true>>(peephole, false), kOptionTolerance);
     EXPECT_LT(worst_of_options<cells::LstmOptions<false>>(peephole, false), kOptionTolerance);
     EXPECT_LT(worst_of_options<cells::LstmOptions<false>>(peephole, true), kOptionTolerance);
   }
+}
+
+TEST(OptionGradient, CarriedStates) {
+  const Dual k(0.3), d0(0.7), old_state(0.4, 1), new_state(-0.9, 1);
+  Dual d = d0;
+  const Dual past = cells::carried_back(k, d);
+  EXPECT_NEAR(past.v, 0.7 * cells::carried(k, old_state, Dual(-0.9)).d, 1e-15);
+  EXPECT_NEAR(d.v, 0.7 * cells::carried(k, Dual(0.4), new_state).d, 1e-15);
+  EXPECT_EQ(cells::carried(Dual(1), old_state, new_state).v, 0.4);
+  EXPECT_EQ(cells::carried(Dual(0), old_state, new_state).v, -0.9);
 }
 
 TEST(OptionGradient, TheCheckSeesAMissingPeephole) {

@@ -38,6 +38,14 @@ const std::vector<Kind> kCells = {
         {"gate": {"kind": "hard-sigmoid", "alpha": 0.3}, "candidate": {"kind": "elu"}, "hidden": {"kind": "affine", "alpha": 0.7}}})")},
     {"gru_activations", CellKind::gru, options(R"({"clip": 1.3, "activations":
         {"gate": {"kind": "softsign"}, "candidate": {"kind": "leaky-relu", "alpha": 0.2}}})")},
+    {"mgu", CellKind::mgu, {}},
+    {"indrnn", CellKind::indrnn, {}},
+    {"rnn_leaky", CellKind::rnn_relu, options(R"({"leak": 0.3})")},
+    {"lstm_zoneout", CellKind::lstm, options(R"({"zoneout_h": 0.2, "zoneout_c": 0.4, "state_dropout": 0.3})")},
+    {"gru_zoneout", CellKind::gru, options(R"({"zoneout_h": 0.2, "state_dropout": 0.3})")},
+    {"gru_reset_before_zoneout", CellKind::gru_reset_before, options(R"({"zoneout_h": 0.2, "state_dropout": 0.3})")},
+    {"mgu_zoneout", CellKind::mgu, options(R"({"zoneout_h": 0.2, "state_dropout": 0.3, "clip": 1.1})")},
+    {"indrnn_zoneout", CellKind::indrnn, options(R"({"zoneout_h": 0.2})")},
     {"gru_reset_before_activations", CellKind::gru_reset_before, options(R"({"activations":
         {"gate": {"kind": "hard-sigmoid"}, "candidate": {"kind": "scaled-tanh", "alpha": 1.2, "beta": 0.8}}})")},
 };
@@ -83,6 +91,7 @@ struct GradientCase {
   std::int64_t T, N, I;
   std::vector<std::int64_t> sizes;
   bool bias, bidirectional, lengths, resets, state;
+  bool training = false;  // zoneout and dropout draw their masks
 };
 
 // y, h_n and c_n joined in one vector, as a function of x, the initial state and every parameter.
@@ -110,6 +119,9 @@ void check_gradients(const Kind& kind, const GradientCase& c) {
       [&](const std::vector<Tensor>& v) {
         RecurrentInput input = fixed;
         input.x = v[0];
+        Generator generator(17);  // the same masks at every evaluation
+        input.training = c.training;
+        input.generator = &generator;
         input.state.h.assign(v.begin() + 1, v.begin() + 1 + static_cast<std::ptrdiff_t>(states));
         input.state.c.assign(v.begin() + 1 + static_cast<std::ptrdiff_t>(states),
                              v.begin() + 1 + static_cast<std::ptrdiff_t>(states + cells));
@@ -152,6 +164,13 @@ TEST_P(RecurrentGradient, WiderThanAPanel) {
   check_gradients(GetParam(), {"wide", 2, 7, 2, {19}, true, false, false, false, false});
 }
 
+TEST_P(RecurrentGradient, InTraining) {
+  check_gradients(GetParam(), {"training", 4, 3, 3, {5, 4}, true, true, false, false, true, true});
+}
+TEST_P(RecurrentGradient, InTrainingWithLengthsAndResets) {
+  check_gradients(GetParam(), {"training masked", 5, 6, 2, {3}, true, false, true, true, true, true});
+}
+
 // Bitwise equalities, in float32 and at sizes with ragged panels ------------------------------------------------
 
 class RecurrentBits : public testing::TestWithParam<Kind> {
@@ -184,10 +203,14 @@ TEST_P(RecurrentBits, ThreadsDoNotMatter) {
       const std::vector<Tensor> parameters = make_parameters(spec, DType::float32);
       RecurrentInput input;
       input.x = numbers({9, N, 31}, 3, DType::float32);
+      Generator generator(3);
+      input.training = true;
+      input.generator = &generator;
       set_num_threads(1);
       const std::vector<Tensor> one = evaluate(spec, parameters, input);
       for (const int threads : {2, 3}) {
         set_num_threads(threads);
+        generator.set_state(3, 0);
         const std::vector<Tensor> many = evaluate(spec, parameters, input);
         for (std::size_t i = 0; i < one.size(); ++i)
           expect_same_bits(one[i], many[i], label(spec) + " N=" + std::to_string(N) + " result " + std::to_string(i));

@@ -16,6 +16,29 @@ Array = np.ndarray
 State = list[Array]
 
 
+class Dropped(np.ndarray):
+    """A state h of which products see h * mask."""
+
+    mask: Array
+
+    def __new__(cls, h: Array, mask: Array) -> Dropped:
+        """h, and the mask beside it."""
+        made = np.asarray(h).view(cls)
+        made.mask = mask
+        return made
+
+    def __matmul__(self, other: Array) -> Array:
+        return (np.asarray(self) * self.mask) @ np.asarray(other)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **_: Any) -> Any:
+        plain = [np.asarray(i) for i in inputs]
+        if ufunc is np.matmul:
+            return (plain[0] * self.mask) @ plain[1]
+        result = getattr(ufunc, method)(*plain)
+        # r * h on its way into a second product
+        return Dropped(result, self.mask) if ufunc is np.multiply else result
+
+
 def sigmoid(a: Array) -> Array:
     return 1 / (1 + np.exp(-a))
 
@@ -81,19 +104,46 @@ def rnn(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State
     return [g_(x @ p["weight_ih"].T + p.get("bias_ih", 0) + state[0] @ p["weight_hh"].T + p.get("bias_hh", 0))]
 
 
-STEPS = {"LSTM": lstm, "GRU": gru, "RNN": rnn}
+def mgu(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State:
+    """Zhou et al. 2016, equations 7a to 7c."""
+    f_, g_, _ = functions(o)
+    h = state[0]
+    xf, xn = np.split(x @ p["weight_ih"].T + p.get("bias_ih", 0), 2, axis=1)
+    w_f, w_n = np.split(p["weight_hh"], 2)
+    b_f, b_n = np.split(p["bias_hh"], 2) if "bias_hh" in p else (0, 0)
+    f = f_(xf + h @ w_f.T + b_f)
+    return [(1 - f) * h + f * g_(xn + (f * h) @ w_n.T + b_n)]
+
+
+def indrnn(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State:
+    """Li et al. 2018, equation 2."""
+    _, g_, _ = functions({**o, "activations": {"candidate": "relu", **(o.get("activations") or {})}})
+    return [g_(x @ p["weight_ih"].T + p.get("bias_ih", 0) + p["weight_u"] * state[0])]
+
+
+STEPS = {"LSTM": lstm, "GRU": gru, "RNN": rnn, "MGU": mgu, "IndRNN": indrnn}
 
 
 def run_reference(
     kind: str, parameters: dict[str, Array], x: Array, state: State, options: dict[str, Any], layers: int = 1
 ) -> tuple[Array, list[State]]:
-    """Outputs (T, N, H) and the final state of each layer of a stack; `state` serves every layer."""
+    """Outputs (T, N, H) and the final state of each layer of a stack; `state` serves every layer.
+
+    Zoneout in its expectation (Krueger et al. 2017), or by masks {"h": (T, N, H), "c": ...} in options["kept"], 1 where
+    the old state stays; leak as Jaeger et al. 2007; options["drop"] (N, H) multiplies h on its way into W_hh.
+    """
     finals = []
+    zoneout = options.get("zoneout", 0.0)
+    keep = list(zoneout) if isinstance(zoneout, tuple) else [zoneout, 0.0]
+    keep[0] += 1 - options.get("leak", 1.0)
     for k in range(layers):
         p = {name.removesuffix(f"_l{k}"): v for name, v in parameters.items() if name.endswith(f"_l{k}")}
         now, outputs = [s.copy() for s in state], []
         for t in range(len(x)):
-            now = STEPS[kind](x[t], now, p, options)
+            seen = Dropped(now[0], options["drop"]) if "drop" in options else now[0]
+            new = STEPS[kind](x[t], [seen, *now[1:]], p, options)
+            kept = [options["kept"][s][t] for s in "hc"] if "kept" in options else keep
+            now = [k * old + (1 - k) * fresh for k, old, fresh in zip(kept, now, new, strict=False)]
             outputs.append(now[0])
         x = np.stack(outputs)
         finals.append(now)

@@ -31,6 +31,14 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("RNN", {"nonlinearity": "hard-tanh"}),
     ("RNN", {"nonlinearity": ("leaky-relu", 0.3), "clip": 1.1}),
     ("RNN", {"nonlinearity": "softplus"}),
+    ("RNN", {"leak": 0.3}),
+    ("RNN", {"zoneout": 0.3, "nonlinearity": "relu"}),
+    ("LSTM", {"zoneout": (0.1, 0.4), "peephole": True}),
+    ("GRU", {"zoneout": 0.2}),
+    ("MGU", {}),
+    ("MGU", {"bias": False, "clip": 0.9, "zoneout": 0.2, "activations": {"candidate": "softsign"}}),
+    ("IndRNN", {}),
+    ("IndRNN", {"nonlinearity": "tanh", "zoneout": 0.2, "bias": False}),
 ]
 IDS = [f"{kind}-{'-'.join(options) or 'plain'}" for kind, options in CASES]
 
@@ -74,6 +82,7 @@ def test_outputs_and_states(kind: str, options: dict[str, Any], dtype: str) -> N
     module, arrays = setting(kind, options, dtype)
     leaves = {name: rnncore.tensor(value, dtype=dtype) for name, value in arrays.items() if len(name) == 1}
     wanted = reference(kind, options, arrays)
+    module.eval()  # zoneout in its expectation
     for got, want in zip(results(module, leaves), wanted, strict=True):
         assert_close(got.numpy(), want, {"float32": 1e-5, "float64": 1e-12}[dtype], kind)
 
@@ -85,6 +94,7 @@ def test_gradients(kind: str, options: dict[str, Any]) -> None:
     rng = np.random.default_rng(3)
     weights = [rng.standard_normal(r.shape) for r in reference(kind, options, arrays)]
     leaves = {n: rnncore.tensor(v, requires_grad=True) for n, v in arrays.items() if len(n) == 1}
+    module.eval()
     got = results(module, leaves)
     sum((r * w).sum() for r, w in zip(got, weights, strict=True)).backward()
     leaves |= {f"p.{name}": parameter for name, parameter in module.named_parameters()}
@@ -98,6 +108,41 @@ def test_gradients(kind: str, options: dict[str, Any]) -> None:
         wanted = (up - down) / 2e-6
         found = float((leaves[name].grad.numpy() * direction).sum())
         assert abs(found - wanted) <= 1e-7 * max(1.0, abs(wanted)), (name, found, wanted)
+
+
+MASKED: list[tuple[str, dict[str, Any]]] = [
+    ("LSTM", {"zoneout": (0.3, 0.4), "state_dropout": 0.4}),
+    ("LSTM", {"zoneout": (0.0, 0.5), "peephole": True}),
+    ("GRU", {"zoneout": 0.3, "state_dropout": 0.4}),
+    ("GRU", {"reset_after": False, "state_dropout": 0.4}),
+    ("MGU", {"zoneout": 0.3, "state_dropout": 0.4}),
+    ("RNN", {"zoneout": 0.3, "state_dropout": 0.4}),
+    ("IndRNN", {"zoneout": 0.3}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), MASKED, ids=lambda value: value if isinstance(value, str) else "")
+def test_training_with_the_masks_that_dropout_draws(kind: str, options: dict[str, Any]) -> None:
+    """Zoneout of h, of c and state dropout take one call of the generator each, in this order."""
+    module, arrays = setting(kind, options, "float64", 1)
+    shape = (6, 3, 7)
+    generator = rnncore.Generator(9)
+
+    def draw(p: float, size: tuple[int, ...]) -> np.ndarray:
+        return nn.functional.dropout(rnncore.tensor(np.ones(size)), p, True, generator=generator).numpy()
+
+    zoneout = options.get("zoneout", 0.0)
+    h, c = zoneout if isinstance(zoneout, tuple) else (zoneout, 0.0)
+    kept = {s: (draw(p, shape) == 0).astype(float) if p else np.zeros(shape) for s, p in (("h", h), ("c", c))}
+    assert 0.1 < max(k.mean() for k in kept.values()) < 0.7 or not zoneout
+    masks: dict[str, Any] = {"kept": kept}
+    if options.get("state_dropout"):
+        masks["drop"] = draw(options["state_dropout"], shape[1:])
+    leaves = {name: rnncore.tensor(value) for name, value in arrays.items() if len(name) == 1}
+    states = [rnncore.stack([leaves[s]]) for s in "hc" if s in leaves]
+    output, _ = module(leaves["x"], tuple(states) if len(states) == 2 else states[0], generator=rnncore.Generator(9))
+    wanted = reference(kind, {**options, "zoneout": 0.0, **masks}, arrays, 1)[0]
+    assert_close(output.numpy(), wanted, 1e-12, kind)
 
 
 @pytest.mark.parametrize("peephole", [False, True])

@@ -11,7 +11,7 @@
 
 namespace rnncore {
 
-enum class CellKind : std::uint8_t { rnn_tanh, rnn_relu, rnn_sigmoid, lstm, gru, gru_reset_before, rnn };
+enum class CellKind : std::uint8_t { rnn_tanh, rnn_relu, rnn_sigmoid, lstm, gru, gru_reset_before, rnn, mgu, indrnn };
 
 RNNCORE_EXPORT const char* name_of(CellKind cell);  // "rnn-tanh", "lstm", "gru-reset-before", ...
 RNNCORE_EXPORT CellKind cell_from_name(const std::string& name);
@@ -57,6 +57,12 @@ struct CellOptions {
   ActivationSpec gate_activation, candidate_activation, hidden_activation;
   double clip = 0.0;  // > 0: what goes into gates and candidate is clipped to [-clip, clip] (ONNX)
 
+  // All cells. In training each unit keeps its old state with these probabilities; in inference, that part of it.
+  double zoneout_h = 0.0;
+  double zoneout_c = 0.0;      // LSTM alone
+  double state_dropout = 0.0;  // in training, of what enters recurrent products: one mask for all steps of a sequence
+  double leak = 1.0;           // Elman: h_t = (1 - leak) h_{t-1} + leak f(...), 0 < leak <= 1
+
   // LSTM alone.
   bool peephole = false;        // i and f see c_{t-1}, o sees c_t
   bool coupled = false;         // f = 1 - i: no forget gate of its own (ONNX: input_forget)
@@ -74,13 +80,16 @@ struct LayerSpec {
 };
 // ArgumentError where an option is out of range, does not belong to the cell or contradicts another.
 RNNCORE_EXPORT void check(const LayerSpec& layer);
-RNNCORE_EXPORT bool is_plain(const CellOptions& options);  // nothing differs from the default
+RNNCORE_EXPORT bool is_plain(const CellOptions& options);     // nothing differs from the default
+RNNCORE_EXPORT bool draws_masks(const CellOptions& options);  // training needs random numbers
 
 // G: the row blocks of weight_ih and weight_hh.
 RNNCORE_EXPORT std::int64_t gates_of(CellKind cell);
-RNNCORE_EXPORT std::int64_t gates_of(const LayerSpec& layer);         // the LSTM without a forget gate of its own has 3
-RNNCORE_EXPORT std::string gate_letters(const LayerSpec& layer);      // in row order: "ifgo", "rzn", "h", ...
-RNNCORE_EXPORT std::int64_t unit_weights_of(const LayerSpec& layer);  // rows of the per-unit weights: peepholes
+RNNCORE_EXPORT std::int64_t gates_of(const LayerSpec& layer);     // the LSTM without a forget gate of its own has 3
+RNNCORE_EXPORT std::string gate_letters(const LayerSpec& layer);  // in row order: "ifgo", "rzn", "h", ...
+RNNCORE_EXPORT bool has_recurrent_product(CellKind cell);         // weight_hh: not the IndRNN
+RNNCORE_EXPORT std::int64_t unit_weights_of(
+    const LayerSpec& layer);  // rows of the per-unit weights: peepholes, IndRNN's u
 
 // One line of JSON with the options that differ from the default: {"clip": 3.0, "peephole": true}; {} for none.
 RNNCORE_EXPORT std::string to_json(const CellOptions& options);

@@ -22,6 +22,7 @@ struct RecurrentGeometry {
   std::vector<std::int64_t> delays;  // ascending, each at least 2: h_{t-d} enters the gates beside x_t
   bool own_reset = false;            // resets lead to h_reset and c_reset (and a past of zeros), not to h0, c0, past
   std::int64_t parts = 1;            // of the batch, which members of a team walk through time (recurrent_parts)
+  bool dropped = false;              // what enters recurrent products is multiplied by Masks::drop
   std::int64_t past_steps() const { return delays.empty() ? 0 : delays.back() - 1; }
 };
 
@@ -54,13 +55,14 @@ struct RecurrentWeights {
 struct RecurrentSizes {
   std::int64_t gates = 0, c = 0, states = 0, p = 0, bias = 0, unit = 0, flags = 0, table = 0;
   std::int64_t delayed = 0, c_reset = 0, ages = 0, past_source = 0;  // the last two: int64
+  std::int64_t entering = 0;
 };
 // The parts that serve this geometry best with the threads of now; forward and backward must use the same.
 std::int64_t recurrent_parts(Device device, const RecurrentGeometry& g);
 RecurrentSizes recurrent_sizes(Device device, const RecurrentGeometry& g);
 struct RecurrentBuffers {
   void *gates = nullptr, *c = nullptr, *states = nullptr, *p = nullptr, *bias = nullptr, *unit = nullptr,
-       *table = nullptr, *delayed = nullptr, *c_reset = nullptr;
+       *table = nullptr, *delayed = nullptr, *c_reset = nullptr, *entering = nullptr;
   std::int64_t* ages = nullptr;
   std::int64_t* past_source = nullptr;  // (past_steps, N): what past_n was copied from
   std::uint8_t* flags = nullptr;
@@ -71,6 +73,12 @@ struct RecurrentBuffers {
 struct Tokens {
   const std::int64_t* ids = nullptr;  // (T, N), within [0, V); null: x is given instead
   const void* embedding = nullptr;    // (V, I)
+};
+
+// Drawn by the caller, the same for forward and backward; each may be null.
+struct Masks {
+  const void *zone_h = nullptr, *zone_c = nullptr;  // (T, N, H): 0 where a unit keeps its old state (zoneout)
+  const void* drop = nullptr;                       // (N, H): factors of what enters recurrent products, at every step
 };
 
 // Values of past_source, beside rows of y (t * N + n).
@@ -87,13 +95,14 @@ struct RecurrentForward {
   const void* past = nullptr;                         // (past_steps, N, H): h_{-2}, h_{-3}, ... or null: zeros
   std::int64_t past_first = 0;                        // where h_{-2} stands in past; the others follow, around its end
   const void *h_reset = nullptr, *c_reset = nullptr;  // (N, H) or null: zeros; with own_reset
-  const std::int64_t* lengths = nullptr;              // (N) or null
-  const std::uint8_t* reset = nullptr;                // (T, N) or null
-  void* y = nullptr;                                  // (T, N, H)
-  void *h_n = nullptr, *c_n = nullptr;                // (N, H)
-  void* past_n = nullptr;                             // (past_steps, N, H) or null: not wanted
-  bool bias_ready = false;  // buffers.bias was filled by an earlier call with the same weights
-  int threads = 0;          // 0: as the work deserves
+  Masks masks;
+  const std::int64_t* lengths = nullptr;  // (N) or null
+  const std::uint8_t* reset = nullptr;    // (T, N) or null
+  void* y = nullptr;                      // (T, N, H)
+  void *h_n = nullptr, *c_n = nullptr;    // (N, H)
+  void* past_n = nullptr;                 // (past_steps, N, H) or null: not wanted
+  bool bias_ready = false;                // buffers.bias was filled by an earlier call with the same weights
+  int threads = 0;                        // 0: as the work deserves
 };
 void recurrent_forward(Device device, const RecurrentForward& f);
 
@@ -103,6 +112,7 @@ struct RecurrentBackward {
   RecurrentBuffers buffers;  // as forward left them; gates are overwritten
   const void *x = nullptr, *y = nullptr, *h0 = nullptr;
   Tokens tokens;
+  Masks masks;
   const void *dy = nullptr, *dh_n = nullptr, *dc_n = nullptr;  // any may be null: zero
   void *dx = nullptr, *dh0 = nullptr, *dc0 = nullptr;          // null: not wanted; dx (V, I) with tokens
   void *dpast = nullptr, *dh_reset = nullptr, *dc_reset = nullptr;

@@ -9,7 +9,7 @@
 namespace rnncore {
 namespace {
 
-enum class Family : std::uint8_t { elman, lstm, gru };
+enum class Family : std::uint8_t { elman, lstm, gru, indrnn };
 
 struct CellFacts {
   CellKind kind;
@@ -18,7 +18,7 @@ struct CellFacts {
   std::int64_t states;
   const char* gates;
 };
-constexpr std::array<CellFacts, 7> kCells = {{
+constexpr std::array<CellFacts, 9> kCells = {{
     {CellKind::rnn_tanh, "rnn-tanh", Family::elman, 1, "h"},
     {CellKind::rnn_relu, "rnn-relu", Family::elman, 1, "h"},
     {CellKind::rnn_sigmoid, "rnn-sigmoid", Family::elman, 1, "h"},
@@ -26,6 +26,8 @@ constexpr std::array<CellFacts, 7> kCells = {{
     {CellKind::gru, "gru", Family::gru, 1, "rzn"},
     {CellKind::gru_reset_before, "gru-reset-before", Family::gru, 1, "rzn"},
     {CellKind::rnn, "rnn", Family::elman, 1, "h"},
+    {CellKind::mgu, "mgu", Family::gru, 1, "fn"},
+    {CellKind::indrnn, "indrnn", Family::indrnn, 1, "h"},
 }};
 
 const CellFacts& facts(CellKind cell) { return kCells[static_cast<std::size_t>(cell)]; }
@@ -124,14 +126,19 @@ std::string gate_letters(const LayerSpec& layer) {
   return facts(layer.cell).gates;
 }
 std::int64_t gates_of(const LayerSpec& layer) { return static_cast<std::int64_t>(gate_letters(layer).size()); }
+bool has_recurrent_product(CellKind cell) { return cell != CellKind::indrnn; }
 std::int64_t unit_weights_of(const LayerSpec& layer) {
+  if (layer.cell == CellKind::indrnn) return 1;
   if (!layer.options.peephole) return 0;
   return gates_of(layer) - 1;  // one for each gate but the candidate
 }
 
+bool draws_masks(const CellOptions& o) { return o.zoneout_h > 0.0 || o.zoneout_c > 0.0 || o.state_dropout > 0.0; }
+
 bool is_plain(const CellOptions& o) {
   return is_standard(o.gate_activation) && is_standard(o.candidate_activation) && is_standard(o.hidden_activation) &&
-         o.clip == 0.0 && !o.peephole && !o.coupled && o.forget_gate && !o.truncate_gates;
+         o.clip == 0.0 && o.zoneout_h == 0.0 && o.zoneout_c == 0.0 && o.state_dropout == 0.0 && o.leak == 1.0 &&
+         !o.peephole && !o.coupled && o.forget_gate && !o.truncate_gates;
 }
 
 void check(const LayerSpec& layer) {
@@ -143,16 +150,34 @@ void check(const LayerSpec& layer) {
   check_activation("activations.gate", o.gate_activation);
   check_activation("activations.candidate", o.candidate_activation);
   check_activation("activations.hidden", o.hidden_activation);
+  const auto probability = [](const char* name, double p) {
+    if (!(p >= 0.0 && p < 1.0)) throw_argument("recurrent", name, "a probability in [0, 1)", std::to_string(p));
+  };
+  probability("zoneout_h", o.zoneout_h);
+  probability("zoneout_c", o.zoneout_c);
+  probability("state_dropout", o.state_dropout);
+  if (!(o.leak > 0.0 && o.leak <= 1.0))
+    throw_argument("recurrent", "leak", "a number in (0, 1]", std::to_string(o.leak));
+  if (o.leak < 1.0 && o.zoneout_h > 0.0)
+    throw_argument("recurrent", "zoneout_h", "0 for leaky units", std::to_string(o.zoneout_h),
+                   "both say how much of the old state stays");
   const Family family = facts(layer.cell).family;
+  if (family == Family::indrnn && o.state_dropout > 0.0)
+    refuse(layer.cell, "state_dropout", "it has no recurrent product");
+  if (family != Family::elman && o.leak < 1.0) refuse(layer.cell, "leak", "leaky units are Elman's");
+  if (o.truncate_gates && !layer.delays.empty())
+    throw_argument("recurrent", "delays", "none with truncate_gates", "some",
+                   "errors through delayed states would not be truncated");
   if (family != Family::lstm) {
     if (o.peephole) refuse(layer.cell, "peephole", "only the LSTM has peepholes");
     if (o.coupled) refuse(layer.cell, "coupled", "only the LSTM has an input and a forget gate");
     if (!o.forget_gate) refuse(layer.cell, "forget_gate", "only the LSTM has a forget gate");
     if (o.truncate_gates) refuse(layer.cell, "truncate_gates", "only the LSTM has a memory cell for errors to stay in");
+    if (o.zoneout_c > 0.0) refuse(layer.cell, "zoneout_c", "only the LSTM has a second state");
     if (!is_standard(o.hidden_activation)) refuse(layer.cell, "activations.hidden", "only the LSTM has one");
   }
-  if (family == Family::elman && !is_standard(o.gate_activation))
-    refuse(layer.cell, "activations.gate", "an Elman cell has no gates; its activation is the candidate's");
+  if ((family == Family::elman || family == Family::indrnn) && !is_standard(o.gate_activation))
+    refuse(layer.cell, "activations.gate", "the cell has no gates; its activation is the candidate's");
   if (family == Family::elman && layer.cell != CellKind::rnn && !is_standard(o.candidate_activation))
     refuse(layer.cell, "activations.candidate", "the cell's name fixes it; use the cell 'rnn'");
   if (family == Family::lstm) check_lstm(o);

@@ -116,7 +116,7 @@ void check_input(const RecurrentSpec& spec, const std::vector<Tensor>& parameter
   check_clock(spec, input.state.clock, steps[1]);
   check_masks(input, steps[0], steps[1]);
   if (input.training && spec.needs_generator() && input.generator == nullptr)
-    throw_argument(kOp, "generator", "a Generator, since dropout acts in training", "none");
+    throw_argument(kOp, "generator", "a Generator, since dropout or zoneout act in training", "none");
 }
 
 // One evaluation of a stack.
@@ -157,6 +157,7 @@ class StackRun {
   LayerInput first_input() const {
     LayerInput in;
     in.lengths = input_.lengths;
+    in.generator = input_.training ? input_.generator : nullptr;
     in.reset_mask = input_.reset_mask;
     in.own_reset = spec_.learn_initial_state;
     const bool drops = input_.training && spec_.input_dropout > 0.0;
@@ -196,7 +197,7 @@ class StackRun {
     const std::size_t i = static_cast<std::size_t>(k * spec_.directions() + direction);
     const LayerSpec& layer = spec_.layers[static_cast<std::size_t>(k)];
     LayerParameters p = stack_.layers[i];
-    if (input_.training && spec_.weight_drop > 0.0)
+    if (input_.training && spec_.weight_drop > 0.0 && p.weight_hh.defined())
       p.weight_hh = dropout(p.weight_hh, spec_.weight_drop, true, *input_.generator);
     const auto given = [i](const std::vector<Tensor>& kind) { return kind.empty() ? Tensor() : kind[i]; };
     in.start = {given(input_.state.h), given(input_.state.c), given(input_.state.past)};

@@ -1,5 +1,7 @@
 #include "core/recurrent_layer.h"
 
+#include "rnncore/ops.hpp"
+
 namespace rnncore {
 namespace {
 
@@ -22,7 +24,7 @@ void* mutable_or_null(Tensor& t) { return t.defined() ? t.mutable_raw() : nullpt
 
 // The tensors behind backend::RecurrentBuffers; they live until backward has run.
 struct Workspace {
-  Tensor gates, c, states, p, bias, unit, flags, table, delayed, c_reset, ages, past_source;
+  Tensor gates, c, states, p, bias, unit, flags, table, delayed, c_reset, entering, ages, past_source;
   backend::RecurrentBuffers buffers;
 
   explicit Workspace(Device device, const backend::RecurrentGeometry& g) {
@@ -40,6 +42,7 @@ struct Workspace {
     buffers.unit = make(unit, s.unit, g.dtype);
     buffers.table = make(table, s.table, g.dtype);
     buffers.delayed = make(delayed, s.delayed, g.dtype);
+    buffers.entering = make(entering, s.entering, g.dtype);
     buffers.c_reset = make(c_reset, s.c_reset, g.dtype);
     buffers.past_source = static_cast<std::int64_t*>(make(past_source, s.past_source, DType::int64));
     buffers.ages = static_cast<std::int64_t*>(make(ages, s.ages, DType::int64));
@@ -52,6 +55,24 @@ struct Workspace {
 enum Input : std::size_t { kX, kH0, kC0, kPast, kHReset, kCReset, kParameters };
 enum Output : std::size_t { kY, kH, kOthers };  // then c and past, where there are any
 
+// One mask each, as `dropout` draws them: 0, or 1 / (1 - p).
+struct Masks {
+  Tensor zone_h, zone_c, drop;
+  backend::Masks raw() const { return {raw_or_null(zone_h), raw_or_null(zone_c), raw_or_null(drop)}; }
+};
+Masks draw_masks(const CellOptions& options, const backend::RecurrentGeometry& g, Generator* generator) {
+  Masks masks;
+  if (generator == nullptr) return masks;
+  const NoGradGuard guard;
+  const auto draw = [&](double p, const Shape& shape) {
+    return p > 0.0 ? dropout(Tensor::full(shape, 1.0, g.dtype), p, true, *generator) : Tensor();
+  };
+  masks.zone_h = draw(options.zoneout_h, {g.T, g.N, g.H});
+  masks.zone_c = draw(options.zoneout_c, {g.T, g.N, g.H});
+  masks.drop = draw(options.state_dropout, {g.N, g.H});
+  return masks;
+}
+
 // What backward needs from forward.
 struct Kept {
   backend::RecurrentGeometry geometry;
@@ -61,6 +82,7 @@ struct Kept {
   std::vector<bool> wanted;  // gradients of the inputs
   Saved ids, y;
   bool has_c = false;
+  Masks masks;
 };
 
 // The gradient of the past that the layer left behind goes where its rows were copied from: steps of y, or the states
@@ -111,6 +133,7 @@ std::vector<Tensor> backward(const Kept& kept, const std::vector<Tensor>& dout) 
   backend::RecurrentBackward b;
   b.geometry = g;
   b.buffers = kept.workspace->buffers;
+  b.masks = kept.masks.raw();
   add_backward_weights({g.cell, g.H, g.options}, p, kept.wanted[kX], b.weights);
   const Tensor x = saved(kX), h0 = saved(kH0);
   b.x = x.raw();
@@ -181,8 +204,10 @@ void check_parameters(const char* operation, const RecurrentSpec& spec, const st
 backend::RecurrentWeights forward_weights(const LayerSpec& layer, const LayerParameters& p) {
   backend::RecurrentWeights w;
   w.input = packed(backend::RecurrentPack::input, layer, p.weight_ih);
-  w.recurrent = packed(backend::RecurrentPack::recurrent, layer, p.weight_hh);
-  w.recurrent_second = packed(backend::RecurrentPack::recurrent_second, layer, p.weight_hh);
+  if (p.weight_hh.defined()) {
+    w.recurrent = packed(backend::RecurrentPack::recurrent, layer, p.weight_hh);
+    w.recurrent_second = packed(backend::RecurrentPack::recurrent_second, layer, p.weight_hh);
+  }
   for (const Tensor& d : p.weight_delay) w.delay.push_back(packed(backend::RecurrentPack::delay, layer, d));
   w.bias_ih = raw_or_null(p.bias_ih);
   w.bias_hh = raw_or_null(p.bias_hh);
@@ -193,8 +218,10 @@ backend::RecurrentWeights forward_weights(const LayerSpec& layer, const LayerPar
 void add_backward_weights(const LayerSpec& layer, const LayerParameters& p, bool want_dx,
                           backend::RecurrentWeights& w) {
   if (want_dx) w.input_back = packed(backend::RecurrentPack::input_back, layer, p.weight_ih);
-  w.recurrent_back = packed(backend::RecurrentPack::recurrent_back, layer, p.weight_hh);
-  w.recurrent_back_second = packed(backend::RecurrentPack::recurrent_back_second, layer, p.weight_hh);
+  if (p.weight_hh.defined()) {
+    w.recurrent_back = packed(backend::RecurrentPack::recurrent_back, layer, p.weight_hh);
+    w.recurrent_back_second = packed(backend::RecurrentPack::recurrent_back_second, layer, p.weight_hh);
+  }
   for (const Tensor& d : p.weight_delay) w.delay_back.push_back(packed(backend::RecurrentPack::delay_back, layer, d));
 }
 
@@ -222,6 +249,8 @@ LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& param
   g.training = recorded;
   g.delays = layer.delays;
   g.own_reset = in.own_reset && masked;
+  Masks masks = draw_masks(layer.options, g, in.generator);
+  g.dropped = masks.drop.defined();
   g.parts = backend::recurrent_parts(x.device(), g);
   LayerResult out;
   out.y = Tensor::empty({g.T, g.N, g.H}, g.dtype);
@@ -232,6 +261,7 @@ LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& param
   auto workspace = std::make_shared<Workspace>(x.device(), g);
   f.weights = forward_weights(layer, p);
   f.buffers = workspace->buffers;
+  f.masks = masks.raw();
   f.x = x.raw();
   if (tokens) f.tokens = {in.ids.data<std::int64_t>(), x.raw()};
   f.h0 = raw_or_null(in.start.h);
@@ -259,6 +289,7 @@ LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& param
   kept.ids = Saved(in.ids);
   kept.y = Saved(out.y);
   kept.has_c = out.state.c.defined();
+  kept.masks = std::move(masks);
   std::vector<Tensor*> outputs = {&out.y, &out.state.h};
   for (Tensor* t : {&out.state.c, &out.state.past})
     if (t->defined()) outputs.push_back(t);

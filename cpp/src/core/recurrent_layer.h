@@ -56,6 +56,7 @@ struct LayerInput {
   LayerState reset;            // h and c (N, H), or undefined: zeros
   Tensor lengths, reset_mask;  // or undefined
   bool reverse = false;
+  Generator* generator = nullptr;  // set in training alone: draws the masks that the layer's options ask for
 };
 // Arguments are checked by the caller.
 LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& p, const LayerInput& input);

@@ -53,6 +53,8 @@ bool RecurrentSpec::has_periods() const {
 }
 
 bool RecurrentSpec::needs_generator() const {
+  for (const LayerSpec& layer : layers)
+    if (draws_masks(layer.options)) return true;
   return input_dropout > 0.0 || output_dropout > 0.0 || weight_drop > 0.0 || (dropout > 0.0 && layers.size() > 1);
 }
 
@@ -99,6 +101,9 @@ void check(const RecurrentSpec& spec) {
   for (const LayerSpec& layer : spec.layers) {
     check(layer);
     check_delays(layer.delays);
+    if (spec.weight_drop > 0.0 && !has_recurrent_product(layer.cell))
+      throw_argument("recurrent", "weight_drop", std::string("0 for the cell '") + name_of(layer.cell) + "'",
+                     std::to_string(spec.weight_drop), "it has no recurrent product");
     if (layer.period < 1 || layer.period > kLongestPeriod)
       throw_argument("recurrent", "period", "a number of steps from 1 to " + std::to_string(kLongestPeriod),
                      std::to_string(layer.period));
@@ -138,12 +143,15 @@ void visit_layer(const RecurrentSpec& spec, std::int64_t k, bool reverse, LayerP
     visit(name, std::move(shape), H, start, tensor);
   };
   own("weight_ih", {GH, spec.layer_input_size(k)}, p.weight_ih);
-  own("weight_hh", {GH, H}, p.weight_hh);
-  if (spec.bias) {
-    own("bias_ih", {GH}, p.bias_ih);
-    own("bias_hh", {GH}, p.bias_hh);
-  }
-  if (const std::int64_t rows = unit_weights_of(layer)) own("weight_peephole", {rows, H}, p.unit);
+  const bool product = has_recurrent_product(layer.cell);
+  if (product) own("weight_hh", {GH, H}, p.weight_hh);
+  if (spec.bias) own("bias_ih", {GH}, p.bias_ih);
+  if (spec.bias && product) own("bias_hh", {GH}, p.bias_hh);
+  const std::int64_t rows = unit_weights_of(layer);
+  if (layer.cell == CellKind::indrnn)
+    own("weight_u", {H}, p.unit);
+  else if (rows > 0)
+    own("weight_peephole", {rows, H}, p.unit);
   p.weight_delay.resize(layer.delays.size());
   for (std::size_t d = 0; d < layer.delays.size(); ++d)
     own("weight_delay", {GH, H}, p.weight_delay[d], layer.delays[d]);

@@ -13,6 +13,10 @@ namespace {
 template <class Options, class Visit>
 void visit_options(Options& o, const Visit& visit) {
   visit("clip", o.clip);
+  visit("zoneout_h", o.zoneout_h);
+  visit("zoneout_c", o.zoneout_c);
+  visit("state_dropout", o.state_dropout);
+  visit("leak", o.leak);
   visit("peephole", o.peephole);
   visit("coupled", o.coupled);
   visit("forget_gate", o.forget_gate);

@@ -8,6 +8,7 @@ from rnncore.nn import functional, init
 from rnncore.nn.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from rnncore.nn.cells import GRUCell, LSTMCell, RNNCell
 from rnncore.nn.containers import ModuleList, Sequential
+from rnncore.nn.gated import MGU, IndRNN
 from rnncore.nn.layers import Dropout, Embedding, LayerNorm, Linear
 from rnncore.nn.losses import CrossEntropyLoss, NLLLoss
 from rnncore.nn.module import Module, Parameter
@@ -17,11 +18,13 @@ from rnncore.nn.stack import Layer, Recurrent
 __all__ = [
     "GRU",
     "LSTM",
+    "MGU",
     "RNN",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
     "GRUCell",
+    "IndRNN",
     "LSTMCell",
     "Layer",
     "LayerNorm",

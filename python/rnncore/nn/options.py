@@ -29,16 +29,22 @@ def activation(operation: str, argument: str, choice: Any) -> dict[str, Any]:
 
 
 def cell_options(
-    operation: str, activations: Mapping[str, ActivationChoice] | None = None, **given: Any
+    operation: str,
+    activations: Mapping[str, ActivationChoice] | None = None,
+    zoneout: float | tuple[float, float] = 0.0,
+    **given: Any,
 ) -> dict[str, Any]:
-    """The options that differ from "not given": None, False and 0 leave an option alone, as does forget_gate=True."""
-    options = {name: value for name, value in given.items() if value is not None and value is not False and value != 0}
-    if given.get("forget_gate") is False:
-        options["forget_gate"] = False
-    else:
-        options.pop("forget_gate", None)
+    """The options as the engine takes them. zoneout: of h, or of h and c."""
+    options: dict[str, Any] = dict(given)
+    h, c = zoneout if isinstance(zoneout, (tuple, list)) else (zoneout, 0.0)
+    options |= {"zoneout_h": h, "zoneout_c": c}
+    options = {name: value for name, value in options.items() if value != _USUAL.get(name, 0)}
     if activations:
         options["activations"] = {
             place: activation(operation, f"activations[{place!r}]", choice) for place, choice in activations.items()
         }
     return options
+
+
+# Defaults other than 0 and False.
+_USUAL = {"forget_gate": True, "leak": 1.0}

@@ -179,6 +179,13 @@ _ARGUMENTS = """
         generator: Draws the initial values U(-1/sqrt(H), 1/sqrt(H)), then the dropout masks.
 """
 
+_REGULARISERS = """\
+        zoneout: In training each unit keeps its old h with this probability (Krueger et al. 2017); in inference, that
+            part of it. Default: 0.
+        state_dropout: In training, dropout of h on its way into W_hh, one mask for all steps of a sequence (Gal &
+            Ghahramani 2016). Default: 0.
+"""
+
 _CALL = """
     Call with input (T, N, I), or (T, I) for one sequence, and optionally
         the initial state (zeros by default), each (L*D, N, H) or (L*D, H);
@@ -199,7 +206,8 @@ class RNN(_Recurrent):  # noqa: D101 (shared parts are spliced in)
 {_ARGUMENTS}        nonlinearity: "tanh" (default), "relu", "sigmoid" or another activation, with its numbers:
             "softsign", ("leaky-relu", 0.1), ("scaled-tanh", 1.7, 0.66).
         clip: If positive, the activation's input is clipped to [-clip, clip]. Default: 0.
-
+        leak: In (0, 1]: leaky units, h_t = (1 - leak) h_(t-1) + leak f(...) (Jaeger et al. 2007). Default: 1.
+{_REGULARISERS}
     Parameters per layer k (and "_reverse"): weight_ih_l{{k}} (H, I_k), weight_hh_l{{k}} (H, H), bias_ih_l{{k}} (H,),
     bias_hh_l{{k}} (H,).
 {_CALL}
@@ -221,6 +229,9 @@ class RNN(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         bidirectional: bool = False,
         *,
         clip: float = 0.0,
+        leak: float = 1.0,
+        zoneout: float = 0.0,
+        state_dropout: float = 0.0,
         dtype: str = "float32",
         generator: Generator | None = None,
     ) -> None:
@@ -237,7 +248,7 @@ class RNN(_Recurrent):  # noqa: D101 (shared parts are spliced in)
             bidirectional,
             dtype,
             generator,
-            cell_options("rnn", chosen, clip=clip),
+            cell_options("rnn", chosen, zoneout, clip=clip, leak=leak, state_dropout=state_dropout),
         )
 
     def forward(
@@ -265,6 +276,10 @@ class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         clip: If positive, what goes into gates and candidate is clipped to [-clip, clip] (as in ONNX). Default: 0.
         activations: {{"gate": f, "candidate": g, "hidden": h}}, each a name or (name, alpha, beta), as in ONNX: f for
             i, f, o (default "sigmoid"), g for the candidate and h for c_t (default "tanh").
+        zoneout: In training each unit keeps its old h with this probability (Krueger et al. 2017); in inference, that
+            part of it. A pair (of h, of c) zones c too. Default: 0.
+        state_dropout: In training, dropout of h on its way into W_hh, one mask for all steps of a sequence (Gal &
+            Ghahramani 2016). Default: 0.
         forget_bias: Start value of the forget gate's bias; 1 helps long memories (Jozefowicz et al. 2015).
             Default: None, drawn like the rest.
 
@@ -295,6 +310,8 @@ class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         truncate_gates: bool = False,
         clip: float = 0.0,
         activations: Mapping[str, ActivationChoice] | None = None,
+        zoneout: float | tuple[float, float] = 0.0,
+        state_dropout: float = 0.0,
         forget_bias: float | None = None,
         dtype: str = "float32",
         generator: Generator | None = None,
@@ -314,11 +331,13 @@ class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
             cell_options(
                 "lstm",
                 activations,
+                zoneout,
                 peephole=peephole,
                 coupled=coupled,
                 forget_gate=forget_gate,
                 truncate_gates=truncate_gates,
                 clip=clip,
+                state_dropout=state_dropout,
             ),
         )
         if forget_bias is not None:
@@ -350,7 +369,7 @@ class GRU(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         clip: If positive, what goes into gates and candidate is clipped to [-clip, clip] (as in ONNX). Default: 0.
         activations: {{"gate": f, "candidate": g}}, each a name or (name, alpha, beta): f for r and z (default
             "sigmoid"), g for n (default "tanh").
-
+{_REGULARISERS}
     Parameters per layer k (and "_reverse"): weight_ih_l{{k}} (3H, I_k), weight_hh_l{{k}} (3H, H), bias_ih_l{{k}} (3H,),
     bias_hh_l{{k}} (3H,); gate order r z n.
 {_CALL}
@@ -373,6 +392,8 @@ class GRU(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         reset_after: bool = True,
         clip: float = 0.0,
         activations: Mapping[str, ActivationChoice] | None = None,
+        zoneout: float = 0.0,
+        state_dropout: float = 0.0,
         dtype: str = "float32",
         generator: Generator | None = None,
     ) -> None:
@@ -387,7 +408,7 @@ class GRU(_Recurrent):  # noqa: D101 (shared parts are spliced in)
             bidirectional,
             dtype,
             generator,
-            cell_options("gru", activations, clip=clip),
+            cell_options("gru", activations, zoneout, clip=clip, state_dropout=state_dropout),
         )
         self.reset_after = reset_after
 

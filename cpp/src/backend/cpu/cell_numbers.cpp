@@ -11,7 +11,7 @@ ActivationNumbers numbers_of(const ActivationSpec& given, Activation standard) {
 }
 
 Activation standard_candidate(CellKind cell) {
-  if (cell == CellKind::rnn_relu) return Activation::relu;
+  if (cell == CellKind::rnn_relu || cell == CellKind::indrnn) return Activation::relu;
   return cell == CellKind::rnn_sigmoid ? Activation::sigmoid : Activation::tanh;
 }
 
@@ -26,6 +26,8 @@ CellNumbers numbers_of(CellKind cell, const CellOptions& o) {
   n.peephole = o.peephole;
   n.coupled = o.coupled;
   n.truncate_gates = o.truncate_gates;
+  n.keep_h = o.leak < 1 ? 1 - o.leak : o.zoneout_h;
+  n.keep_c = o.zoneout_c;
   return n;
 }
 
@@ -46,6 +48,10 @@ Kernel kernel_of(CellKind cell, const CellOptions& o) {
       return plain ? Kernel::gru : Kernel::gru_options;
     case CellKind::gru_reset_before:
       return plain ? Kernel::gru_reset_before : Kernel::gru_reset_before_options;
+    case CellKind::mgu:
+      return Kernel::mgu;
+    case CellKind::indrnn:
+      return Kernel::indrnn;
   }
   return Kernel::lstm;
 }

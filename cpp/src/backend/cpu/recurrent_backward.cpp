@@ -47,6 +47,7 @@ class Backward {
       load_rows(dh0_, nullptr, l_.units);
       if (l_.k.cell) load_rows(dc0_, nullptr, l_.units);
     }
+    if (l_.dropped) load_rows(product_, nullptr, l_.units);
     if (l_.unit_values()) load_rows(unit_gradients_, nullptr, l_.unit_values());
     if (!l_.delays.empty()) {
       reached_.resize(l_.delays.size() * static_cast<std::size_t>(l_.T_ * l_.N));
@@ -78,7 +79,7 @@ class Backward {
       sum_by_token(m);
       m.barrier();
     }
-    if (b_.dh0 && !l_.numbers.truncate_gates) initial_state(m);
+    if (b_.dh0 && b_.weights.recurrent_back && !l_.numbers.truncate_gates) initial_state(m);
     if (!l_.delays.empty() && !l_.numbers.truncate_gates && (b_.dh0 || b_.dpast || b_.dh_reset)) {
       m.barrier();
       delayed_past(m);
@@ -117,7 +118,7 @@ class Backward {
     s.gates = gates_of(p, t);
     if (step + 1 < l_.T_ && !l_.numbers.truncate_gates) s.gates_later = gates_of(p, l_.time_of(step + 1));
     s.gates_row = l_.gates_row;
-    s.weights = b_.weights.recurrent_back->template data<T>();
+    if (b_.weights.recurrent_back) s.weights = b_.weights.recurrent_back->template data<T>();
     s.h_prev = l_.h_entering(static_cast<T*>(b_.buffers.states), static_cast<const T*>(b_.y), step);
     if (l_.k.cell) {
       T* const c = static_cast<T*>(b_.buffers.c);
@@ -130,6 +131,12 @@ class Backward {
     s.dh = rows_of(dh_, p, l_.units);
     s.dh0 = rows_of(dh0_, p, l_.units);
     if (l_.masked) s.flags = b_.buffers.flags + step * l_.N;
+    if (l_.dropped) {
+      s.drop = static_cast<const T*>(b_.masks.drop);
+      if (s.gates_later) s.product = rows_of(product_, p, l_.units);
+    }
+    if (b_.masks.zone_h) s.zone_h = static_cast<const T*>(b_.masks.zone_h) + t * l_.N * l_.H;
+    if (b_.masks.zone_c) s.zone_c = static_cast<const T*>(b_.masks.zone_c) + t * l_.N * l_.H;
     s.numbers = &l_.numbers;
     s.unit_weights = static_cast<const T*>(b_.buffers.unit);
     s.unit_gradients = rows_of(unit_gradients_, p, l_.unit_values());
@@ -166,11 +173,21 @@ class Backward {
       RowProduct<T> p = gates_product(gates_of(part, l_.time_of(0)) + rows.begin * l_.gates_row, rows.size(),
                                       l_.k.recurrent_first, l_.k.recurrent_count);
       p.b = b_.weights.recurrent_back.get();
-      p.c = rows_of(dh_, part, l_.units) + rows.begin * l_.units;
+      p.c = rows_of(l_.dropped ? product_ : dh_, part, l_.units) + rows.begin * l_.units;
       p.c_row = p.columns = l_.units;
-      p.start = Start::c;
+      p.start = l_.dropped ? Start::zero : Start::c;
       row_product(m, p);
     }
+    if (!l_.dropped) return;
+    m.barrier();
+    const Range mine = m.share(l_.N);
+    for (std::int64_t n = mine.begin; n < mine.end; ++n) {
+      const std::int64_t at = l_.rows.run(1, n).at * l_.units;
+      const T* const drop = static_cast<const T*>(b_.masks.drop) + n * l_.H;
+      for (std::int64_t u = 0; u < l_.H; ++u)
+        static_cast<T*>(dh_.data())[at + u] += static_cast<const T*>(product_.data())[at + u] * drop[u];
+    }
+    m.barrier();
   }
 
   std::int64_t at_of(std::size_t delay, std::int64_t step) const {
@@ -272,7 +289,7 @@ class Backward {
   const backend::RecurrentBackward& b_;
   Layout<T> l_;
   bool alone_ = false;
-  Buffer dh_, dc_, dp_, dh0_, dc0_, dpast_, unit_gradients_;
+  Buffer dh_, dc_, dp_, dh0_, dc0_, dpast_, unit_gradients_, product_;
   std::vector<std::uint8_t> reached_;  // (delay, step, row): the step's state entered the step that much later
   std::unique_ptr<WeightGradients<T>> weights_;
 };

@@ -85,6 +85,11 @@ class Forward {
       fill_ages(l_, f_.buffers.flags, f_.buffers.ages);
       copy_delayed(l_, f_, 0, 0, l_.N);
     }
+    if (l_.dropped) {
+      T* const first = l_.product_operand(nullptr, static_cast<T*>(f_.buffers.entering), nullptr, 0);
+      const T* const drop = static_cast<const T*>(f_.masks.drop);
+      for (std::int64_t i = 0; i < l_.N * l_.H; ++i) first[i] = states[i] * drop[i];
+    }
     const double input_work = l_.input_work();
     int threads = f_.threads ? f_.threads : threads_for(input_work + l_.T_ * l_.step_work());
     alone_ = walks_alone(l_, threads);
@@ -187,13 +192,21 @@ class Forward {
     s.row_end = rows.end;
     s.gates = gates;
     s.gates_row = l_.gates_row;
-    s.weights = f_.weights.recurrent->template data<T>();
+    if (f_.weights.recurrent) s.weights = f_.weights.recurrent->template data<T>();
     s.bias = static_cast<const T*>(f_.buffers.bias);
     s.numbers = &l_.numbers;
     s.unit_weights = static_cast<const T*>(f_.buffers.unit);
     T* const states = static_cast<T*>(f_.buffers.states);
     T* const y = static_cast<T*>(f_.y);
+    T* const entering = static_cast<T*>(f_.buffers.entering);
     s.h_prev = l_.h_entering(states, y, step);
+    s.entering = l_.product_operand(states, entering, y, step);
+    if (l_.dropped) {
+      s.drop = static_cast<const T*>(f_.masks.drop);
+      if (step + 1 < l_.T_) s.entering_next = l_.product_operand(states, entering, y, step + 1);
+    }
+    if (f_.masks.zone_h) s.zone_h = static_cast<const T*>(f_.masks.zone_h) + t * l_.N * l_.H;
+    if (f_.masks.zone_c) s.zone_c = static_cast<const T*>(f_.masks.zone_c) + t * l_.N * l_.H;
     s.y = y + t * l_.N * l_.H;
     if (l_.masked) {
       s.h_next = step + 1 < l_.T_ ? l_.h_entering(states, y, step + 1) : static_cast<T*>(f_.h_n);
@@ -251,6 +264,7 @@ backend::RecurrentSizes sizes_of(const backend::RecurrentGeometry& g) {
   s.delayed = static_cast<std::int64_t>(g.delays.size()) * (g.training ? g.T : 2) * g.N * g.H;
   if (!g.delays.empty()) s.ages = g.T * g.N;
   if (g.training) s.past_source = g.past_steps() * g.N;
+  if (g.dropped) s.entering = g.T * g.N * g.H;
   if (l.k.cell && g.own_reset) s.c_reset = g.N * l.units;
   return s;
 }
@@ -283,6 +297,7 @@ backend::PackedPtr pack_of(backend::RecurrentPack which, const LayerSpec& layer,
   const bool input = which == Which::input || which == Which::input_back || delayed;
   const int first = input ? l.k.input_first : second ? l.k.second_first : l.k.recurrent_first;
   const int count = input ? l.k.input_count : second ? l.k.second_count : l.k.recurrent_count;
+  if (count == 0) return nullptr;
   const std::vector<std::int64_t> map = gate_map(l, first, count);
   const GemmTable<T>& table = gemm_table<T>();
   const std::int64_t gates = static_cast<std::int64_t>(map.size());

@@ -26,7 +26,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 template <class Cell>
 constexpr int unit_vectors() {
   if (Cell::kStages == 2) return 2;
-  return Cell::kRecurrentCount == 1 ? (kRegisters == 32 ? 4 : 2) : 1;
+  return Cell::kRecurrentCount <= 1 ? (kRegisters == 32 ? 4 : 2) : 1;
 }
 constexpr int kBackwardVectors = kRegisters == 32 ? 4 : 2;
 
@@ -83,6 +83,16 @@ struct Steps {
       return Cell::state(options, slot, c_prev);
     else
       return Cell::state(slot, c_prev);
+  }
+
+  // The part of a unit's old state that it keeps (cells/carry.h): drawn where mask is given (0 there), else the same.
+  static HWY_INLINE V kept_part(const T* mask, double part, std::int64_t at, std::int64_t left) {
+    if (mask == nullptr) return V(part);
+    return where_equal(V(load_units(D(), mask + at, left)), V(0), V(1), V(0));
+  }
+  template <class Step>
+  static HWY_INLINE bool carries(const Step& s) {
+    return Cell::kOptions && (s.zone_h || s.zone_c || s.numbers->keep_h > 0 || s.numbers->keep_c > 0);
   }
 
   // A tile of rows x slots [first, first + COUNT) of block b: gates += h W.
@@ -151,6 +161,10 @@ struct Steps {
         Weights w;
         load_weights(w, s.unit_weights, c_row, unit);
         Cell::forward(options, w, slot, h_prev, c_prev, h, c);
+        if (carries(s)) {
+          h = cells::carried(kept_part(s.zone_h, s.numbers->keep_h, at, left), h_prev, h);
+          if constexpr (Cell::kCell) c = cells::carried(kept_part(s.zone_c, s.numbers->keep_c, at, left), c_prev, c);
+        }
       } else {
         Cell::forward(slot, h_prev, c_prev, h, c);
       }
@@ -167,6 +181,8 @@ struct Steps {
         if constexpr (Cell::kCell) c = s.c0 ? V(hn::LoadU(d, s.c0 + row * c_row + unit)) : V(0);
       }
       if (s.h_next) store_units(d, h.v, s.h_next + at, left);
+      if (Cell::kOptions && s.entering_next)
+        store_units(d, (h * V(load_units(d, s.drop + at, left))).v, s.entering_next + at, left);
       if constexpr (Cell::kCell) hn::StoreU(c.v, d, s.c + row * c_row + unit);
     }
   }
@@ -188,7 +204,8 @@ struct Steps {
               const std::int64_t at = (b * kSlots + slot) * UB + v * kLanes;
               hn::StoreU(hn::LoadU(d, s.bias + at), d, s.gates + (row + r) * s.gates_row + at);
             }
-        product<Cell::kRecurrentCount>(s, s.h_prev, s.H, Cell::kRecurrentFirst, b, row, rows);
+        if constexpr (Cell::kRecurrentCount > 0)
+          product<Cell::kRecurrentCount>(s, s.entering, s.H, Cell::kRecurrentFirst, b, row, rows);
         for (int i = 0; i < s.delays; ++i) delayed_product(s, s.delayed[i], b, row, rows);
         for (std::int64_t r = 0; r < rows; ++r) {
           if constexpr (Cell::kStages == 1)
@@ -215,6 +232,7 @@ struct Steps {
       else
         Cell::forward_first(slot, h_prev, p);
       store_slots(slot, gates, vector);
+      if (Cell::kOptions && s.drop) p = p * V(load_units(d, s.drop + row * s.H + unit, left));
       hn::StoreU(p.v, d, s.p + row * padded_units(s.H) + unit);
     }
   }
@@ -304,6 +322,10 @@ struct Steps {
       c_prev = hn::LoadU(d, s.c_prev + at);
       c = hn::LoadU(d, s.c + at);
     }
+    if (Cell::kOptions && s.product) {
+      const V later = hn::LoadU(d, s.product + at);
+      dh = dh + later * V(load_units(d, s.drop + row * s.H + unit, left));
+    }
     if (HWY_UNLIKELY(flags & kRowResets)) {
       hn::StoreU(hn::Add(hn::LoadU(d, s.dh0 + at), dh.v), d, s.dh0 + at);
       dh = V(0);
@@ -325,7 +347,18 @@ struct Steps {
         Weights w, dw;
         load_weights(w, s.unit_weights, units, unit);
         load_weights(dw, gradients, units, unit);
+        V h_past(0), c_past(0);
+        if (carries(s)) {
+          const std::int64_t mask_at = row * s.H + unit;
+          h_past = cells::carried_back(kept_part(s.zone_h, s.numbers->keep_h, mask_at, left), dh);
+          if constexpr (Cell::kCell) {
+            c_past = cells::carried_back(kept_part(s.zone_c, s.numbers->keep_c, mask_at, left), dc);
+            c = state(options, slot, c_prev);
+          }
+        }
         Cell::backward(options, w, slot, h_prev, c_prev, c, dh, dc, direct, dw);
+        direct = direct + h_past;
+        dc = dc + c_past;
         store_weights(dw, gradients, units, unit);
       } else {
         Cell::backward(slot, h_prev, c_prev, c, dh, dc, direct);
@@ -346,7 +379,9 @@ struct Steps {
     const int vector = static_cast<int>(unit % UB) / kLanes;
     V slot[kSlots], direct = hn::LoadU(d, s.dh + at);
     load_slots(slot, gates, vector);
-    const V h_prev = load_units(d, s.h_prev + row * s.H + unit, left), dp = hn::LoadU(d, s.dp + at);
+    const V h_prev = load_units(d, s.h_prev + row * s.H + unit, left);
+    V dp = hn::LoadU(d, s.dp + at);
+    if (Cell::kOptions && s.drop) dp = dp * V(load_units(d, s.drop + row * s.H + unit, left));
     if constexpr (Cell::kOptions)
       Cell::backward_second(options, slot, h_prev, dp, direct);
     else
@@ -373,8 +408,10 @@ struct Steps {
           back_product<Cell::kSecondCount>(s, s.gates, s.weights_second, Cell::kSecondFirst, s.dp, Start::zero, panel,
                                            row, rows);
         } else if (s.gates_later) {
-          back_product<Cell::kRecurrentCount>(s, s.gates_later, s.weights, Cell::kRecurrentFirst, s.dh, Start::c, panel,
-                                              row, rows);
+          if constexpr (Cell::kRecurrentCount > 0)
+            back_product<Cell::kRecurrentCount>(s, s.gates_later, s.weights, Cell::kRecurrentFirst,
+                                                s.product ? s.product : s.dh, s.product ? Start::zero : Start::c, panel,
+                                                row, rows);
           for (int i = 0; i < s.delays; ++i) delayed_back_product(s, s.delayed[i], panel, row, rows);
         }
         for (std::int64_t r = 0; r < rows; ++r)
@@ -454,6 +491,8 @@ const CellTable<T>& option_table() {
       &cell_kernels<cells::LstmOptions<false>, D>(),
       &cell_kernels<cells::GruOptions, D>(),
       &cell_kernels<cells::GruResetBeforeOptions, D>(),
+      &cell_kernels<cells::Mgu, D>(),
+      &cell_kernels<cells::IndRnn, D>(),
   }};
   return table;
 }

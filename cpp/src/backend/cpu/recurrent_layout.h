@@ -24,6 +24,7 @@ template <typename T>
 struct Layout {
   const CellKernels<T>& k;
   CellNumbers numbers;
+  bool has_unit_weights, dropped;
   std::int64_t T_, N, I, H, V, blocks, units;
   std::int64_t gate_values;  // of one row of gates
   std::int64_t gates_row;    // from one row to the next
@@ -34,6 +35,8 @@ struct Layout {
   explicit Layout(const backend::RecurrentGeometry& g)
       : k(kernels_of<T>(g.cell, g.options)),
         numbers(numbers_of(g.cell, g.options)),
+        has_unit_weights(unit_weights_of({g.cell, g.H, g.options}) > 0),
+        dropped(g.dropped),
         T_(g.T),
         N(g.N),
         I(g.I),
@@ -76,13 +79,17 @@ struct Layout {
     const std::int64_t slots = training ? T_ : 2, slot = training ? time_of(step) : (step & 1);
     return static_cast<T*>(delayed) + (static_cast<std::int64_t>(i) * slots + slot) * N * H;
   }
+  // What the step's recurrent product multiplies: the dropped states, in the order of time, or the states themselves.
+  T* product_operand(T* states, T* entering, const T* y, std::int64_t step) const {
+    return dropped ? entering + time_of(step) * N * H : h_entering(states, y, step);
+  }
   // Steps whose input product is made at a time: enough rows to use the panels well, few enough to stay in cache.
   std::int64_t chunk_steps() const {
     constexpr std::int64_t kRows = 96;
     return std::max<std::int64_t>(1, std::min(T_, kRows / std::max<std::int64_t>(1, N)));
   }
   // Values of one row of unit weights or of their gradients; 0 where the options leave them out.
-  std::int64_t unit_values() const { return numbers.peephole ? k.unit_weights * units : 0; }
+  std::int64_t unit_values() const { return has_unit_weights ? k.unit_weights * units : 0; }
   double input_work() const { return static_cast<double>(V > 0 ? V : T_ * N) * units * I * k.input_count; }
   double step_work() const {
     const double slots = k.recurrent_count + k.second_count + k.input_count * static_cast<double>(delays.size());

@@ -41,6 +41,7 @@ struct CellNumbers {
   ActivationNumbers gate, candidate, hidden;
   double clip = 0;
   bool peephole = false, coupled = false, truncate_gates = false;
+  double keep_h = 0, keep_c = 0;  // the part of the old state that stays (cells/carry.h)
 };
 
 template <typename T>
@@ -49,10 +50,11 @@ struct ForwardStep {
   std::int64_t block_begin = 0, block_end = 0, row_begin = 0, row_end = 0;
   T* gates = nullptr;  // pre-activations of the input product in; saved values out
   std::int64_t gates_row = 0;
-  const T* weights = nullptr;  // packed W_hh, one panel per block (second stage: the second product's)
-  const T* bias = nullptr;     // laid out as a row of gates
-  const T* h_prev = nullptr;   // (N, H)
-  const T* c_prev = nullptr;   // padded rows
+  const T* weights = nullptr;   // packed W_hh, one panel per block (second stage: the second product's)
+  const T* bias = nullptr;      // laid out as a row of gates
+  const T* h_prev = nullptr;    // (N, H)
+  const T* entering = nullptr;  // (N, H): what the recurrent product multiplies: h_prev, or its dropped copy
+  const T* c_prev = nullptr;    // padded rows
   T* c = nullptr;
   T* y = nullptr;         // (N, H)
   T* h_next = nullptr;    // (N, H): the state entering the next step, where it is kept apart from y; or null
@@ -64,6 +66,10 @@ struct ForwardStep {
   const std::uint8_t* flags = nullptr;   // (N) or null
   const CellNumbers* numbers = nullptr;  // cells with options
   const T* unit_weights = nullptr;       // one padded row for each of the cell's unit weights, or null: all zero
+  const T *zone_h = nullptr,
+          *zone_c = nullptr;   // (N, H): 0 where the old state stays; or null: numbers->keep_h, keep_c
+  const T* drop = nullptr;     // (N, H): factors of what enters recurrent products; or null
+  T* entering_next = nullptr;  // with drop: the next step's `entering`
 };
 
 template <typename T>
@@ -89,7 +95,9 @@ struct BackwardStep {
   const std::uint8_t* flags = nullptr;  // (N) or null; kRowResets: what arrives from later goes to dh0 and dc0
   const CellNumbers* numbers = nullptr;
   const T* unit_weights = nullptr;
-  T* unit_gradients = nullptr;  // per row of the batch, as unit_weights: +=
+  T* unit_gradients = nullptr;                                    // per row of the batch, as unit_weights: +=
+  const T *zone_h = nullptr, *zone_c = nullptr, *drop = nullptr;  // as ForwardStep has them
+  T* product = nullptr;  // padded scratch rows for gates_later's part, where it passes through drop; or null
 };
 
 // What the driver needs to know of a cell on an instruction set.
@@ -125,7 +133,9 @@ enum class Kernel : int {
   lstm_options,
   lstm_options_no_forget,
   gru_options,
-  gru_reset_before_options
+  gru_reset_before_options,
+  mgu,
+  indrnn
 };
 constexpr int kPlainKernels = 6;
 Kernel kernel_of(CellKind cell, const CellOptions& options);

@@ -10,7 +10,8 @@ template <typename T>
 class WeightGradients {
  public:
   WeightGradients(const backend::RecurrentBackward& b, const Layout<T>& l, int threads) {
-    for (int slot = 0; slot < l.k.slots; ++slot) add_tiles(l, slot, bits_of(l, slot), tiles_);
+    for (int slot = 0; slot < l.k.slots; ++slot)
+      if (const std::uint32_t bits = bits_of(l, slot)) add_tiles(l, slot, bits, tiles_);
     TransProduct<T>& p = all_;
     p.a = static_cast<const T*>(b.buffers.gates);
     p.a_row = p.a_columns = l.gates_row;
@@ -18,10 +19,11 @@ class WeightGradients {
     p.order = l.rows;
     p.steps = l.T_;
     p.tiles = &tiles_;
-    if (b.db_ih) p.sums = {{static_cast<T*>(b.db_ih), kInput}, {static_cast<T*>(b.db_hh), kState | kSecond}};
+    if (b.db_ih) p.sums.push_back({static_cast<T*>(b.db_ih), kInput});
+    if (b.db_hh) p.sums.push_back({static_cast<T*>(b.db_hh), kState | kSecond});
     const bool tokens = b.tokens.ids != nullptr;
     p.columns.push_back(columns(tokens ? nullptr : b.x, l.I, tokens ? 0 : l.I, b.dw_ih, l.I));
-    p.columns.push_back(columns(nullptr, l.H, l.H, b.dw_hh, l.H));
+    p.columns.push_back(columns(nullptr, l.H, b.dw_hh ? l.H : 0, b.dw_hh, l.H));
     entering_states(b, l, p.columns.back());
     p.columns.push_back(columns(b.buffers.p, l.units, l.k.stages == 2 ? l.H : 0, b.dw_hh, l.H));
     for (std::size_t i = 0; i < l.delays.size(); ++i) {
@@ -85,7 +87,9 @@ class WeightGradients {
   // With masks every step's entering state was kept, in the order of time, after the initial one; else the first step
   // processed met the initial state and every other step its neighbour's output.
   static void entering_states(const backend::RecurrentBackward& b, const Layout<T>& l, TransColumns<T>& to) {
-    if (l.masked) {
+    if (l.dropped) {
+      to.b = static_cast<const T*>(b.buffers.entering);
+    } else if (l.masked) {
       to.b = static_cast<const T*>(b.buffers.states) + l.N * l.H;
     } else {
       to.b = static_cast<const T*>(b.y);

@@ -53,13 +53,16 @@ struct Value {
 
 namespace cells {
 #include "cells/activation.h"
+#include "cells/carry.h"
 #include "cells/elman.h"
 #include "cells/elman_options.h"
 #include "cells/gru.h"
 #include "cells/gru_reset_before.h"
 #include "cells/gru_options.h"
+#include "cells/indrnn.h"
 #include "cells/lstm.h"
 #include "cells/lstm_options.h"
+#include "cells/mgu.h"
 }  // namespace cells
 
 }  // namespace HWY_NAMESPACE
