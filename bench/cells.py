@@ -1,0 +1,126 @@
+"""What every cell and option costs beside the plain LSTM: training and inference of one shape, alternating.
+
+    python bench/cells.py --shape 50,64,1,256 --threads 2
+
+For each row: median milliseconds of forward and backward, the spread (interquartile range over the median), the time
+over the LSTM's of the same rounds, and the same for a unit of product (multiply-adds of all products): below 1, the
+cell makes more of the machine than the LSTM does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import rnncore
+from rnncore import nn
+
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "lstm": ("LSTM", {}),
+    "lstm peephole": ("LSTM", {"peephole": True}),
+    "lstm coupled": ("LSTM", {"coupled": True}),
+    "lstm no forget gate": ("LSTM", {"forget_gate": False}),
+    "lstm truncated": ("LSTM", {"truncate_gates": True}),
+    "lstm clip": ("LSTM", {"clip": 3.0}),
+    "lstm hard-sigmoid": ("LSTM", {"activations": {"gate": "hard-sigmoid"}}),
+    "lstm zoneout": ("LSTM", {"zoneout": (0.05, 0.5)}),
+    "lstm state dropout": ("LSTM", {"state_dropout": 0.3}),
+    "gru": ("GRU", {}),
+    "gru reset before": ("GRU", {"reset_after": False}),
+    "gru zoneout": ("GRU", {"zoneout": 0.1}),
+    "mgu": ("MGU", {}),
+    "rnn tanh": ("RNN", {}),
+    "rnn softsign": ("RNN", {"nonlinearity": "softsign"}),
+    "rnn leaky": ("RNN", {"leak": 0.3}),
+    "indrnn": ("IndRNN", {}),
+}
+GATES = {"LSTM": 4, "GRU": 3, "MGU": 2, "RNN": 1, "IndRNN": 1}
+
+
+@dataclass
+class Row:
+    """One row's module, its products' multiply-adds and its times in seconds."""
+
+    run: Callable[[], None]
+    products: float
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        quarters = statistics.quantiles(self.seconds, n=4)
+        return (quarters[2] - quarters[0]) / self.median
+
+
+def products(kind: str, options: dict[str, Any], shape: tuple[int, ...], train: bool) -> float:
+    """Multiply-adds of a row's products; backward's are twice forward's, but for the lowest layer's input."""
+    steps, batch, layers, hidden = shape
+    gates = GATES[kind] - (1 if options.get("coupled") or options.get("forget_gate") is False else 0)
+    each = float(steps * batch * gates * hidden * hidden)
+    recurrent = 0.0 if kind == "IndRNN" else each * layers
+    forward = each * layers + recurrent
+    return 3 * forward - each if train else forward
+
+
+def make(name: str, shape: tuple[int, ...], train: bool) -> Row:
+    """A row ready to be timed."""
+    kind, options = ROWS[name]
+    steps, batch, layers, hidden = shape
+    module = getattr(nn, kind)(hidden, hidden, layers, generator=rnncore.Generator(1), **options)
+    random = np.random.default_rng(0)
+    x = rnncore.tensor(random.standard_normal((steps, batch, hidden), np.float32))
+    dy = rnncore.tensor(random.standard_normal((steps, batch, hidden), np.float32))
+
+    def training() -> None:
+        module.zero_grad()
+        output, _ = module(x)
+        output.backward(dy)
+
+    def inference() -> None:
+        with rnncore.no_grad():
+            module(x)
+
+    module.train(train)
+    return Row(training if train else inference, products(kind, options, shape, train))
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", default="50,64,1,256", help="T,N,L,H (I = H)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--work", choices=("train", "infer"), default="train")
+    parser.add_argument("--rows", default="", help="names separated by ','; the LSTM is always there")
+    arguments = parser.parse_args()
+    rnncore.set_num_threads(arguments.threads)
+    shape = tuple(int(size) for size in arguments.shape.split(","))
+    names = [name for name in ROWS if name == "lstm" or not arguments.rows or name in arguments.rows.split(",")]
+    rows = {name: make(name, shape, arguments.work == "train") for name in names}
+    for _ in range(arguments.rounds + 2):
+        for row in rows.values():
+            start = time.perf_counter()
+            row.run()
+            row.seconds.append(time.perf_counter() - start)
+    for row in rows.values():
+        del row.seconds[:2]  # warm-up
+    plain = rows["lstm"]
+    print(f"{arguments.work} T,N,L,H = {arguments.shape}, {arguments.threads} threads, {rnncore.target_name()}")
+    print(f"{'row':22}{'ms':>9}{'spread':>9}{'of lstm':>9}{'per product':>13}")
+    for name, row in rows.items():
+        ratio = statistics.median(a / b for a, b in zip(row.seconds, plain.seconds, strict=True))
+        each = ratio * plain.products / row.products
+        print(f"{name:22}{row.median * 1e3:9.2f}{row.spread:9.0%}{ratio:9.2f}{each:13.2f}")
+
+
+if __name__ == "__main__":
+    main()
