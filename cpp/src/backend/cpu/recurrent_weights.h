@@ -1,5 +1,5 @@
-// Gradients of a recurrent layer's weights and biases: one pass over the gates' gradients of all T*N rows serves weight_ih,
-// weight_hh and the weights of delays.
+// Gradients of a recurrent layer's weights and biases: one pass over the gates' gradients of all T*N rows serves
+// weight_ih, weight_hh and the weights of delays.
 #pragma once
 
 #include "backend/cpu/recurrent_layout.h"
