@@ -58,8 +58,6 @@ def test_there_are_eighteen_cases() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_operator_cases_of_onnx(case: Any) -> None:
-    if "peepholes" in case.name:
-        pytest.xfail("waits for the engine's peepholes; refused by name until then")
     graph = convert.from_onnx(case.model)
     for inputs, outputs in case.data_sets:
         for got, wanted in zip(graph.run(*inputs), outputs, strict=True):

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rnncore.convert._errors import ConversionError as ConversionError
     from rnncore.convert._verify import verify as verify
+    from rnncore.convert.audio_json import from_json as from_json
     from rnncore.convert.chain import Chain as Chain
     from rnncore.convert.graph import Graph as Graph
+    from rnncore.convert.keras_import import from_keras as from_keras
     from rnncore.convert.onnx_export import to_onnx as to_onnx
     from rnncore.convert.onnx_import import from_onnx as from_onnx
     from rnncore.convert.pytorch import from_torch as from_torch
@@ -28,6 +30,8 @@ _HOME = {
     "Chain": "chain",
     "ConversionError": "_errors",
     "Graph": "graph",
+    "from_json": "audio_json",
+    "from_keras": "keras_import",
     "from_onnx": "onnx_import",
     "from_torch": "pytorch",
     "to_onnx": "onnx_export",
@@ -35,7 +39,18 @@ _HOME = {
     "verify": "_verify",
 }
 
-__all__ = ["Chain", "ConversionError", "Graph", "from_onnx", "from_torch", "to_onnx", "to_torch", "verify"]
+__all__ = [
+    "Chain",
+    "ConversionError",
+    "Graph",
+    "from_json",
+    "from_keras",
+    "from_onnx",
+    "from_torch",
+    "to_onnx",
+    "to_torch",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,8 +10,7 @@ import numpy as np
 
 from rnncore import _core, nn
 from rnncore._core import Tensor
-from rnncore._messages import message
-from rnncore.convert._layouts import Array, reorder
+from rnncore.convert._layouts import ONNX_PEEPHOLES, Array, reorder
 
 
 @dataclass(frozen=True)
@@ -22,9 +21,10 @@ class Activation:
     alpha: float | None = None
     beta: float | None = None
 
-    def __str__(self) -> str:
-        given = [f"{value:g}" for value in (self.alpha, self.beta) if value is not None]
-        return f"{self.name}({', '.join(given)})" if given else self.name
+    def choice(self) -> Any:
+        """As the engine's classes take it: a name, or a name with its numbers."""
+        given = tuple(value for value in (self.alpha, self.beta) if value is not None)
+        return (self.name, *given) if given else self.name
 
 
 SIGMOID, TANH = Activation("sigmoid"), Activation("tanh")
@@ -82,34 +82,26 @@ def build_layer(cell: CellDescription, weights: Sequence[DirectionWeights], orde
         "bias": weights[0].bias_ih is not None,
         "bidirectional": len(weights) == 2,
         "dtype": str(weights[0].weight_ih.dtype),
+        "clip": cell.clip,
     }
-    layer = _constructor(cell)(inputs, hidden, **options)
-    letters = _core.gate_letters(layer.spec.cell)
+    layer: Any
+    if cell.family == "lstm":
+        activations = _changed(gate=(cell.gate, SIGMOID), candidate=(cell.candidate, TANH), hidden=(cell.hidden, TANH))
+        options.update(activations=activations, peephole=cell.peephole, coupled=cell.coupled)
+        layer = nn.LSTM(inputs, hidden, **options)
+    elif cell.family == "gru":
+        activations = _changed(gate=(cell.gate, SIGMOID), candidate=(cell.candidate, TANH))
+        layer = nn.GRU(inputs, hidden, reset_after=cell.reset_after, activations=activations, **options)
+    else:
+        layer = nn.RNN(inputs, hidden, nonlinearity=cell.candidate.choice(), **options)
+    letters = _core.gate_letters(layer.spec.cell, layer.spec.options)
     layer.load_state_dict(_state(weights, order, letters))
     return layer
 
 
-def _constructor(cell: CellDescription) -> Any:
-    changed = []
-    if cell.clip:
-        changed.append("clip")
-    if cell.coupled:
-        changed.append("coupled input and forget gates")
-    if cell.peephole:
-        changed.append("peepholes")
-    if cell.family != "rnn" and cell.gate != SIGMOID:
-        changed.append(f"gate activation {cell.gate}")
-    if cell.family != "rnn" and cell.candidate != TANH:
-        changed.append(f"candidate activation {cell.candidate}")
-    if cell.family == "lstm" and cell.hidden != TANH:
-        changed.append(f"hidden activation {cell.hidden}")
-    if changed:
-        raise ValueError(message("recurrent layer", "options", "ones that the engine has", ", ".join(changed)))
-    if cell.family == "lstm":
-        return nn.LSTM
-    if cell.family == "gru":
-        return lambda inputs, hidden, **options: nn.GRU(inputs, hidden, reset_after=cell.reset_after, **options)
-    return lambda inputs, hidden, **options: nn.RNN(inputs, hidden, nonlinearity=cell.candidate.name, **options)
+def _changed(**given: tuple[Activation, Activation]) -> dict[str, Any]:
+    """The activations that are not the usual ones, as the engine's classes take them."""
+    return {place: chosen.choice() for place, (chosen, usual) in given.items() if chosen != usual}
 
 
 def _state(weights: Sequence[DirectionWeights], order: str, letters: str) -> Mapping[str, Array]:
@@ -119,6 +111,9 @@ def _state(weights: Sequence[DirectionWeights], order: str, letters: str) -> Map
             value = getattr(one, name)
             if value is not None:
                 state[name + suffix] = reorder(value, order, letters)
+        if one.peepholes is not None:
+            rows = reorder(one.peepholes, ONNX_PEEPHOLES, "".join(letter for letter in letters if letter != "g"))
+            state["weight_peephole" + suffix] = rows.reshape(-1, one.weight_hh.shape[1])
     return state
 
 

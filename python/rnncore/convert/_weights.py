@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from rnncore.convert._errors import refusal
 
 Array = npt.NDArray[Any]
 FLOATS = ("float32", "float64")
+_LARGE = 2**20
 
 
 class Weights:
@@ -37,28 +39,35 @@ class Weights:
         """All names, in the order of the file."""
         return list(self._arrays)
 
+    def expect(self, name: str, shape: Sequence[int | None]) -> None:
+        """Notes a problem where the array `name` is there and has another shape."""
+        value = self._arrays.get(name)
+        if value is not None and not _fits(value.shape, shape):
+            self._problems.append(f"{name}: expected shape {_show(shape)}, got {value.shape}")
+
     def take(self, name: str, shape: Sequence[int | None]) -> Array:
         """The array `name`; None in `shape` stands for any size. Problems are gathered until `finish`.
 
         Returns:
             The array; zeros of the wanted shape where there is a problem.
         """
-        wanted = "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
+        wanted = _show(shape)
         value = self._arrays.get(name)
         if value is None:
             self._problems.append(f"missing {name} of shape {wanted}")
         else:
             self._unused.pop(name, None)
-            fits = len(value.shape) == len(shape) and all(
-                want in (None, size) for size, want in zip(value.shape, shape, strict=True)
-            )
+            fits = _fits(value.shape, shape)
             if fits and value.dtype.name in FLOATS:
                 return value
             if fits:
                 self._problems.append(f"{name}: expected float32 or float64, got {value.dtype.name}")
             else:
                 self._problems.append(f"{name}: expected shape {wanted}, got {value.shape}")
-        return np.zeros([size or 1 for size in shape], np.float32)
+        stand_in = [size or 1 for size in shape]
+        if math.prod(stand_in) > _LARGE:  # sizes that nothing confirms are no reason to fill the memory
+            self.finish()
+        return np.zeros(stand_in, np.float32)
 
     def finish(self) -> None:
         """All problems, and whatever was not used, in one error.
@@ -69,6 +78,14 @@ class Weights:
         problems = self._problems + [f"unused {name} of shape {self._arrays[name].shape}" for name in self._unused]
         if problems:
             raise refusal(self.operation, self.origin, "the weights of the model and no others", "; ".join(problems))
+
+
+def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
+    return len(shape) == len(wanted) and all(want in (None, size) for size, want in zip(shape, wanted, strict=True))
+
+
+def _show(shape: Sequence[int | None]) -> str:
+    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
 
 
 def one_dtype(operation: str, origin: str, arrays: Mapping[str, Array]) -> str:

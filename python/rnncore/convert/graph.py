@@ -51,7 +51,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Port:
-    """An input of a graph: name, dtype, and its axes: a size, or a name or None where any size will do."""
+    """An input of a graph: name, dtype ("any": numbers of any), and its axes: a size, or a name or None for any."""
 
     name: str
     dtype: str
@@ -65,13 +65,19 @@ class Port:
             ValueError: another shape.
         """
         array = np.asarray(value.detach().numpy() if isinstance(value, Tensor) else value)
+        if self.dtype == "any":
+            self._check_shape(array)
+            return value if isinstance(value, Tensor) else as_value(array)
         if not np.can_cast(array.dtype, self.dtype, "same_kind"):
             raise TypeError(message("run", self.name, self.dtype, str(array.dtype)))
+        self._check_shape(array)
+        keeps = isinstance(value, Tensor) and value.dtype == self.dtype
+        return value if keeps else as_value(array.astype(self.dtype, copy=False))
+
+    def _check_shape(self, array: Array) -> None:
         if self.shape is not None and not _fits(array.shape, self.shape):
             axes = ", ".join("any" if size is None else str(size) for size in self.shape)
             raise ValueError(message("run", self.name, f"shape ({axes})", str(array.shape)))
-        keeps = isinstance(value, Tensor) and value.dtype == self.dtype
-        return value if keeps else as_value(array.astype(self.dtype, copy=False))
 
 
 def _fits(shape: Sequence[int], wanted: Sequence[int | str | None]) -> bool:
