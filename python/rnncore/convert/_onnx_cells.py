@@ -1,7 +1,8 @@
-"""One layer of the engine as a node of ONNX: its operation, attributes and weights."""
+"""One layer of the engine as a node of ONNX: its operation, attributes and weights; and the names of activations."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,20 +14,36 @@ from rnncore.convert._errors import refusal
 from rnncore.convert._layouts import Array
 
 _OPERATION = "to_onnx"
-# The engine's cell: operation and attributes.
-CELLS: dict[str, tuple[str, dict[str, Any]]] = {
-    "rnn-tanh": ("RNN", {}),
-    "rnn-relu": ("RNN", {"activations": ["Relu"]}),
-    "rnn-sigmoid": ("RNN", {"activations": ["Sigmoid"]}),
-    "lstm": ("LSTM", {}),
-    "gru": ("GRU", {"linear_before_reset": 1}),
-    "gru-reset-before": ("GRU", {"linear_before_reset": 0}),
+# ONNX' name: the engine's name, and the default alpha and beta (None: it has none).
+ACTIVATIONS: dict[str, tuple[str, float | None, float | None]] = {
+    "Affine": ("affine", 1.0, 0.0),
+    "Relu": ("relu", None, None),
+    "LeakyRelu": ("leaky-relu", 0.01, None),
+    "ThresholdedRelu": ("thresholded-relu", 1.0, None),
+    "Tanh": ("tanh", None, None),
+    "ScaledTanh": ("scaled-tanh", 1.0, 1.0),
+    "Sigmoid": ("sigmoid", None, None),
+    "HardSigmoid": ("hard-sigmoid", 0.2, 0.5),
+    "Elu": ("elu", 1.0, None),
+    "Softsign": ("softsign", None, None),
+    "Softplus": ("softplus", None, None),
 }
+# The engine's cell: operation, attributes, and the usual activations by their place.
+_CELLS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
+    "rnn-tanh": ("RNN", {}, {"candidate": "tanh"}),
+    "rnn-relu": ("RNN", {}, {"candidate": "relu"}),
+    "rnn-sigmoid": ("RNN", {}, {"candidate": "sigmoid"}),
+    "rnn": ("RNN", {}, {"candidate": "tanh"}),
+    "lstm": ("LSTM", {}, {"gate": "sigmoid", "candidate": "tanh", "hidden": "tanh"}),
+    "gru": ("GRU", {"linear_before_reset": 1}, {"gate": "sigmoid", "candidate": "tanh"}),
+    "gru-reset-before": ("GRU", {"linear_before_reset": 0}, {"gate": "sigmoid", "candidate": "tanh"}),
+}
+_GRADIENT_ALONE = ("truncate_gates",)  # options that change no output
 
 
 @dataclass(frozen=True)
 class LayerNode:
-    """The operation, its attributes, and W, R, B (and P) in ONNX' order."""
+    """The operation, its attributes, and W, R, B and P in ONNX' order, as far as there are any."""
 
     kind: str
     hidden_size: int
@@ -41,24 +58,57 @@ def describe_layer(module: Any, k: int, place: str) -> LayerNode:
         ConversionError: ONNX has no such cell.
     """
     spec = module.spec
-    cell = spec.cell
-    if cell not in CELLS:
-        raise refusal(_OPERATION, place, f"a cell of {list(CELLS)}", repr(cell), "ONNX has no others")
-    kind, usual = CELLS[cell]
-    hidden = spec.hidden_sizes[k]
-    both = spec.bidirectional
-    attributes = {"hidden_size": hidden, "direction": "bidirectional" if both else "forward", **usual}
-    if "activations" in usual:
-        attributes["activations"] = usual["activations"] * (2 if both else 1)
-    letters, order = _core.gate_letters(cell), _layouts.ONNX[kind.lower()]
+    if spec.cell not in _CELLS:
+        raise refusal(_OPERATION, place, f"a cell of {list(_CELLS)}", repr(spec.cell), "ONNX has no others")
+    kind, usual, functions = _CELLS[spec.cell]
+    hidden, directions = spec.hidden_sizes[k], 2 if spec.bidirectional else 1
+    options = {name: value for name, value in (spec.options or {}).items() if name not in _GRADIENT_ALONE}
+    attributes = {"hidden_size": hidden, "direction": "bidirectional" if spec.bidirectional else "forward", **usual}
+    attributes.update(_activations(functions, options.pop("activations", {}), directions, place))
+    if "clip" in options:
+        attributes["clip"] = float(options.pop("clip"))
+    if options.pop("coupled", False):
+        attributes["input_forget"] = 1
+    options.pop("peephole", None)
+    if options:
+        raise refusal(_OPERATION, place, "options that ONNX has", ", ".join(options))
+    return LayerNode(kind, hidden, attributes, _weights(module, k, kind))
+
+
+def _activations(
+    usual: Mapping[str, str], chosen: Mapping[str, Any], directions: int, place: str
+) -> dict[str, list[Any]]:
+    """The attributes activations, activation_alpha, activation_beta: for every direction the same."""
+    known = {engine: (name, alpha, beta) for name, (engine, alpha, beta) in ACTIVATIONS.items()}
+    lists: dict[str, list[Any]] = {"activations": [], "activation_alpha": [], "activation_beta": []}
+    for where, default in usual.items():
+        given = chosen.get(where, {"kind": default})
+        if given["kind"] not in known:
+            raise refusal(_OPERATION, place, f"an activation of {list(known)}", repr(given["kind"]))
+        name, alpha, beta = known[given["kind"]]
+        lists["activations"].append(name)
+        if alpha is not None:
+            lists["activation_alpha"].append(float(given.get("alpha", alpha)))
+        if beta is not None:
+            lists["activation_beta"].append(float(given.get("beta", beta)))
+    return {name: values * directions for name, values in lists.items() if values}
+
+
+def _weights(module: Any, k: int, kind: str) -> dict[str, Array]:
+    spec = module.spec
+    letters, order = _core.gate_letters(spec.cell, spec.options), _layouts.ONNX[kind.lower()]
     suffix = f"_l{k}" if hasattr(module, "num_layers") else ""
-    suffixes = [suffix, f"{suffix}_reverse"] if both else [suffix]
+    suffixes = [suffix, f"{suffix}_reverse"] if spec.bidirectional else [suffix]
 
-    def stacked(name: str) -> Array:
+    def stacked(name: str, source: str, target: str) -> Array:
         blocks = [getattr(module, name + end).numpy() for end in suffixes]
-        return np.stack([_layouts.reorder(block, letters, order) for block in blocks])
+        return np.stack([_layouts.reorder(block, source, target) for block in blocks])
 
-    weights = {"W": stacked("weight_ih"), "R": stacked("weight_hh")}
+    weights = {"W": stacked("weight_ih", letters, order), "R": stacked("weight_hh", letters, order)}
     if spec.bias:
-        weights["B"] = np.concatenate([stacked("bias_ih"), stacked("bias_hh")], axis=1)
-    return LayerNode(kind, hidden, attributes, weights)
+        weights["B"] = np.concatenate([stacked("bias_ih", letters, order), stacked("bias_hh", letters, order)], axis=1)
+    if hasattr(module, f"weight_peephole{suffix}"):
+        rows = "".join(letter for letter in letters if letter != "g")  # (P, H): one row for each gate
+        peepholes = stacked("weight_peephole", rows, _layouts.ONNX_PEEPHOLES)
+        weights["P"] = peepholes.reshape(len(suffixes), -1)
+    return weights

@@ -16,23 +16,11 @@ from rnncore import _core, nn
 from rnncore._core import Tensor
 from rnncore.convert import _layouts
 from rnncore.convert._onnx_attributes import Attributes
+from rnncore.convert._onnx_cells import ACTIVATIONS
 from rnncore.convert._recurrent import Activation, CellDescription, DirectionWeights, build_layer, reversed_in_time
 from rnncore.convert.graph import Array, as_array
 
-# ONNX' name without capitals: the engine's name, and the default alpha and beta (None: it has none).
-ACTIVATIONS: dict[str, tuple[str, float | None, float | None]] = {
-    "affine": ("affine", 1.0, 0.0),
-    "relu": ("relu", None, None),
-    "leakyrelu": ("leaky-relu", 0.01, None),
-    "thresholdedrelu": ("thresholded-relu", 1.0, None),
-    "tanh": ("tanh", None, None),
-    "scaledtanh": ("scaled-tanh", 1.0, 1.0),
-    "sigmoid": ("sigmoid", None, None),
-    "hardsigmoid": ("hard-sigmoid", 0.2, 0.5),
-    "elu": ("elu", 1.0, None),
-    "softsign": ("softsign", None, None),
-    "softplus": ("softplus", None, None),
-}
+_BY_LOWER = {name.lower(): facts for name, facts in ACTIVATIONS.items()}  # ONNX does not mind capitals here
 USUAL = {"rnn": ["Tanh"], "gru": ["Sigmoid", "Tanh"], "lstm": ["Sigmoid", "Tanh", "Tanh"]}
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 
@@ -72,9 +60,9 @@ class RecurrentNode:
             raise ValueError(f"activations: expected {len(usual) * len(self.reverse)} names, got {names}")
         functions = []
         for name in names:
-            if name.lower() not in ACTIVATIONS:
+            if name.lower() not in _BY_LOWER:
                 raise ValueError(f"activations: expected some of {list(ACTIVATIONS)}, got {name!r}")
-            engine, alpha, beta = ACTIVATIONS[name.lower()]
+            engine, alpha, beta = _BY_LOWER[name.lower()]
             alpha = alphas.pop(0) if alpha is not None and alphas else alpha
             beta = betas.pop(0) if beta is not None and betas else beta
             functions.append(Activation(engine, alpha, beta))

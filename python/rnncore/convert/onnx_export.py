@@ -158,7 +158,12 @@ class _Writer:
             own = f"{name}.l{k}"
             weights = [self._weight(f"{own}.{one}", array) for one, array in layer.weights.items()]
             bias = [] if "B" in layer.weights else [""]
-            inputs = [value, *weights[:3], *bias, "lengths" if self.lengths else ""]
+            inputs = [
+                value,
+                *weights[: len(layer.weights) - ("P" in layer.weights)],
+                *bias,
+                "lengths" if self.lengths else "",
+            ]
             inputs += [before[k][kind] for kind in kinds[k]]
             if "P" in layer.weights:
                 inputs.append(weights[-1])

@@ -110,6 +110,9 @@ def _cell(ours: Any, place: str) -> _Call:
 
 def _torch_cell(ours: Any, place: str) -> str:
     names = {"rnn-tanh": "RNN", "rnn-relu": "RNN", "lstm": "LSTM", "gru": "GRU"}
+    options = getattr(ours.spec, "options", None)
+    if options:
+        raise refusal(_OPERATION, place, "no options of the cell", ", ".join(options), "torch.nn has none of them")
     if ours.spec.cell not in names:
         raise refusal(_OPERATION, place, f"a cell of {list(names)}", repr(ours.spec.cell), "torch.nn has no others")
     return names[ours.spec.cell]
