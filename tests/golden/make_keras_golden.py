@@ -123,9 +123,10 @@ def cell_activations() -> Any:
     L = _layers()  # noqa: N806
     return _sequential(
         L.LSTM(5, activation="softsign", recurrent_activation="hard_sigmoid", return_sequences=True),
-        L.GRU(5, activation="elu", recurrent_activation="relu", return_sequences=True),
+        L.GRU(5, activation="elu", recurrent_activation="hard_sigmoid", return_sequences=True),
         L.SimpleRNN(5, activation="leaky_relu", return_sequences=True),
-        L.LSTM(4, activation="linear", recurrent_activation="softplus"),
+        L.SimpleRNN(5, activation="sigmoid", return_sequences=True),
+        L.LSTM(4, activation="linear", recurrent_activation="softsign"),
     )
 
 

@@ -127,6 +127,83 @@ def test_recurrent_nodes(runtime: Any, kind: str, options: dict[str, Any]) -> No
         np.testing.assert_array_equal(got, same)
 
 
+FUNCTIONS: dict[str, tuple[list[float], list[float]]] = {
+    "Affine": ([0.7], [0.1]),
+    "Relu": ([], []),
+    "LeakyRelu": ([0.2], []),
+    "ThresholdedRelu": ([0.3], []),
+    "Tanh": ([], []),
+    "ScaledTanh": ([1.3], [0.7]),
+    "Sigmoid": ([], []),
+    "HardSigmoid": ([0.3], [0.4]),
+    "Elu": ([0.8], []),
+    "Softsign": ([], []),
+    "Softplus": ([], []),
+    "leakyrelu": ([], []),  # with its default; ONNX Runtime reads such names for LSTM and GRU alone
+    "hardsigmoid": ([], []),
+}
+USUAL = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
+
+
+def with_function(kind: str, name: str, place: int, directions: int) -> dict[str, Any]:
+    """A function in one place, in the last direction alone."""
+    usual = USUAL[kind]
+    names = usual * directions
+    names[(directions - 1) * len(usual) + place] = name
+    alpha, beta = FUNCTIONS[name]
+    lists = {"activations": names, "activation_alpha": alpha, "activation_beta": beta}
+    return {key: value for key, value in lists.items() if value}
+
+
+OPTIONS = [
+    (kind, {**with_function(kind, name, place, directions), "direction": direction})
+    for kind in KINDS
+    for name in FUNCTIONS
+    for place in range(len(USUAL[kind]))
+    if kind != "RNN" or name[0].isupper()
+    for direction, directions in (("forward", 1), ("bidirectional", 2))
+] + [
+    (kind, {"direction": direction, **extra})
+    for direction in ("forward", "reverse", "bidirectional")
+    for kind, extra in (
+        ("RNN", {"clip": 0.4}),
+        ("GRU", {"clip": 0.4, "linear_before_reset": 1}),
+        ("GRU", {"clip": 0.4, "linear_before_reset": 0}),
+        ("LSTM", {"clip": 0.4}),
+        ("LSTM", {"clip": 0.4, "peepholes": True}),
+        ("LSTM", {"clip": 0.4, "peepholes": True, "input_forget": 1}),
+        ("LSTM", {"input_forget": 1}),
+        ("LSTM", {"peepholes": True, "without": ("initial_c", "B")}),
+        ("LSTM", {"peepholes": True, "activations": ["HardSigmoid", "Softsign", "ScaledTanh"] * 2,
+                  "activation_alpha": [0.25, 1.5] * 2, "activation_beta": [0.45, 0.6] * 2,
+                  "direction": "bidirectional"}),
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIONS, ids=str)
+def test_options_of_recurrent_nodes(runtime: Any, kind: str, options: dict[str, Any]) -> None:
+    node, inputs, weights = recurrent_node(kind, 1, **options)
+    model = model_of([node], inputs, list(node.output), weights)
+    wanted = by_runtime(runtime, model, inputs)
+    assert convert.verify(convert.from_onnx(model).run(**inputs), wanted, tolerance=3e-6) > 0
+
+
+def test_every_function_is_tested_and_options_matter() -> None:
+    from rnncore.convert._onnx_cells import ACTIVATIONS
+
+    assert set(ACTIVATIONS) <= set(FUNCTIONS)
+    plain, *others = (
+        recurrent_node("LSTM", 1, **options)
+        for options in ({}, {"clip": 0.4}, {"input_forget": 1}, {"activations": ["Sigmoid", "Relu", "Tanh"]})
+    )
+    outputs = [
+        convert.from_onnx(model_of([node], inputs, list(node.output), weights)).run(**inputs)[0]
+        for node, inputs, weights in (plain, *others)
+    ]
+    assert all(np.abs(outputs[0] - other).max() > 0.01 for other in outputs[1:])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 def test_layout_1_is_layout_0_with_the_batch_first(kind: str, direction: str) -> None:
@@ -424,6 +501,10 @@ def test_what_cannot_be_expressed_is_refused_by_name() -> None:
     [
         ({"activations": ["Tanh", "Tanh"]}, r"activations: expected 1 names"),
         ({"activations": ["Gelu"]}, r"activations: expected some of .*got 'Gelu'"),
+        (
+            {"activations": ["Affine"], "activation_alpha": [0.5]},
+            r"activation_beta: expected a number for Affine, which",
+        ),
         ({"activation_alpha": [0.5]}, r"expected no more than are used, got \[0.5\]"),
         ({"direction": "sideways"}, r"direction: expected one of"),
         ({"evil": 1}, r"known ones, got evil"),

@@ -33,7 +33,17 @@ STACKS: list[Any] = [
         {"num_layers": 3, "bias": False, "dropout": 0.5},
         {"batch_first": True, "bidirectional": True},
     )
-] + [nn.LSTM(I, [5, 4, 4]), nn.GRU(I, [2, 7], bidirectional=True)]
+] + [
+    nn.LSTM(I, [5, 4, 4]),
+    nn.GRU(I, [2, 7], bidirectional=True),
+    nn.LSTM(I, 5, num_layers=2, peephole=True, bidirectional=True),
+    nn.LSTM(I, 5, peephole=True, coupled=True, bias=False, clip=0.5, truncate_gates=True),
+    nn.LSTM(I, 5, coupled=True, activations={"gate": ("hard-sigmoid", 0.3), "candidate": "softsign", "hidden": "relu"}),
+    nn.GRU(I, 5, clip=0.4, activations={"candidate": ("scaled-tanh", 1.2, 0.7)}, bidirectional=True),
+    nn.GRU(I, 5, reset_after=False, activations={"gate": "hard-sigmoid", "candidate": "elu"}, clip=1.5),
+    nn.RNN(I, 5, num_layers=2, nonlinearity=("leaky-relu", 0.2), bidirectional=True),
+    nn.RNN(I, 5, nonlinearity="affine", clip=0.7),
+]
 
 
 def arrays_of(value: Any) -> list[Array]:
@@ -217,6 +227,10 @@ def test_what_onnx_cannot_express() -> None:
         convert.to_onnx(nn.NLLLoss())
     with pytest.raises(ConversionError, match=r"layer 'x' \(NLLLoss\)"):
         convert.to_onnx(convert.Chain({"a": nn.Tanh(), "x": nn.NLLLoss()}))
+    with pytest.raises(ConversionError, match=r"layer 'lstm': expected options that ONNX has, got forget_gate"):
+        convert.to_onnx(nn.LSTM(2, 3, forget_gate=False))
+    with pytest.raises(ConversionError, match=r"layer 'rnn': expected an activation of .*got 'hard-tanh'"):
+        convert.to_onnx(nn.RNN(2, 3, nonlinearity="hard-tanh"))
     with pytest.raises(ConversionError, match="one dtype"):
         convert.to_onnx(convert.Chain({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2, dtype="float64")}))
     with pytest.raises(ValueError, match=r"\[to_onnx\] opset: expected 17 or newer, got 16"):

@@ -223,6 +223,7 @@ def test_what_rnncore_has_and_torch_has_not(torch: Any) -> None:
         (nn.RNN(2, 3, nonlinearity="sigmoid"), r"\[to_torch\] RNN: .*'rnn-sigmoid'; torch.nn has no others"),
         (convert.Chain({"x": nn.GRU(2, 3, reset_after=False)}), r"layer 'x' \(GRU\): .*gru-reset-before"),
         (nn.LSTM(2, [3, 4]), "one size"),
+        (nn.LSTM(2, 3, peephole=True), "no options of the cell, got peephole"),
         (nn.NLLLoss(), "NLLLoss"),
     ]:
         with pytest.raises(ConversionError, match=message):
@@ -243,5 +244,7 @@ def test_verify_says_what_differs() -> None:
         convert.verify(lstm, (output[1:], (h, c)), x)
     with pytest.raises(ConversionError, match=r"expected 2: 0, 1, got 3: 0, 1.0, 1.1"):
         convert.verify(lstm, (output, h), x)
-    with pytest.raises(ConversionError, match="inf"):
-        convert.verify([np.nan], [1.0])
+    for got, wanted in (([np.nan], [1.0]), ([1.0], [np.nan]), ([-np.inf], [np.inf]), ([1.0, np.inf], [1.0, 2.0])):
+        with pytest.raises(ConversionError, match="inf"):
+            convert.verify(got, wanted)
+    assert convert.verify([np.inf, np.nan, 1.0], [np.inf, np.nan, 1.0]) == 0.0

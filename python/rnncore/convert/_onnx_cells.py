@@ -14,20 +14,21 @@ from rnncore.convert._errors import refusal
 from rnncore.convert._layouts import Array
 
 _OPERATION = "to_onnx"
-# ONNX' name: the engine's name, and the default alpha and beta (None: it has none).
-ACTIVATIONS: dict[str, tuple[str, float | None, float | None]] = {
-    "Affine": ("affine", 1.0, 0.0),
-    "Relu": ("relu", None, None),
-    "LeakyRelu": ("leaky-relu", 0.01, None),
-    "ThresholdedRelu": ("thresholded-relu", 1.0, None),
-    "Tanh": ("tanh", None, None),
-    "ScaledTanh": ("scaled-tanh", 1.0, 1.0),
-    "Sigmoid": ("sigmoid", None, None),
-    "HardSigmoid": ("hard-sigmoid", 0.2, 0.5),
-    "Elu": ("elu", 1.0, None),
-    "Softsign": ("softsign", None, None),
-    "Softplus": ("softplus", None, None),
+# ONNX' name: the engine's name, and its numbers with their defaults: the same here and there, where ONNX has any.
+ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
+    "Affine": ("affine", {"alpha": 1.0, "beta": 0.0}),
+    "Relu": ("relu", {}),
+    "LeakyRelu": ("leaky-relu", {"alpha": 0.01}),
+    "ThresholdedRelu": ("thresholded-relu", {"alpha": 1.0}),
+    "Tanh": ("tanh", {}),
+    "ScaledTanh": ("scaled-tanh", {"alpha": 1.0, "beta": 1.0}),
+    "Sigmoid": ("sigmoid", {}),
+    "HardSigmoid": ("hard-sigmoid", {"alpha": 0.2, "beta": 0.5}),
+    "Elu": ("elu", {"alpha": 1.0}),
+    "Softsign": ("softsign", {}),
+    "Softplus": ("softplus", {}),
 }
+NO_DEFAULTS = ("Affine", "ScaledTanh")  # ONNX gives them none
 # The engine's cell: operation, attributes, and the usual activations by their place.
 _CELLS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     "rnn-tanh": ("RNN", {}, {"candidate": "tanh"}),
@@ -79,18 +80,16 @@ def _activations(
     usual: Mapping[str, str], chosen: Mapping[str, Any], directions: int, place: str
 ) -> dict[str, list[Any]]:
     """The attributes activations, activation_alpha, activation_beta: for every direction the same."""
-    known = {engine: (name, alpha, beta) for name, (engine, alpha, beta) in ACTIVATIONS.items()}
+    known = {engine: (name, numbers) for name, (engine, numbers) in ACTIVATIONS.items()}
     lists: dict[str, list[Any]] = {"activations": [], "activation_alpha": [], "activation_beta": []}
     for where, default in usual.items():
         given = chosen.get(where, {"kind": default})
         if given["kind"] not in known:
             raise refusal(_OPERATION, place, f"an activation of {list(known)}", repr(given["kind"]))
-        name, alpha, beta = known[given["kind"]]
+        name, numbers = known[given["kind"]]
         lists["activations"].append(name)
-        if alpha is not None:
-            lists["activation_alpha"].append(float(given.get("alpha", alpha)))
-        if beta is not None:
-            lists["activation_beta"].append(float(given.get("beta", beta)))
+        for key, value in numbers.items():
+            lists[f"activation_{key}"].append(float(given.get(key, value)))
     return {name: values * directions for name, values in lists.items() if values}
 
 

@@ -16,7 +16,7 @@ from rnncore import _core, nn
 from rnncore._core import Tensor
 from rnncore.convert import _layouts
 from rnncore.convert._onnx_attributes import Attributes
-from rnncore.convert._onnx_cells import ACTIVATIONS
+from rnncore.convert._onnx_cells import ACTIVATIONS, NO_DEFAULTS
 from rnncore.convert._recurrent import Activation, CellDescription, DirectionWeights, build_layer, reversed_in_time
 from rnncore.convert.graph import Array, as_array
 
@@ -42,10 +42,12 @@ class RecurrentNode:
         self.reverse = DIRECTIONS[direction]
         self.hidden_size = attributes.take("hidden_size", None)
         self.batch_first = bool(attributes.take("layout", 0))
-        clip = attributes.take("clip", 0.0)
+        clip = attributes.take("clip", None)
+        if clip is not None and not 0 < clip < float("inf"):
+            raise ValueError(f"clip: expected a positive number, or none, got {clip}")
         coupled = self.family == "lstm" and bool(attributes.take("input_forget", 0))
         reset_after = self.family == "gru" and bool(attributes.take("linear_before_reset", 0))
-        plain = CellDescription(self.family, clip=clip, coupled=coupled, reset_after=reset_after)
+        plain = CellDescription(self.family, clip=clip or 0.0, coupled=coupled, reset_after=reset_after)
         self.cells = [replace(plain, **functions) for functions in self._activations(attributes)]
         if attributes.take("output_sequence", 0):
             raise ValueError("output_sequence: expected none (operator set 7 or newer), got one")
@@ -54,20 +56,22 @@ class RecurrentNode:
         """Per direction, by place; alphas and betas go to the functions that have them, in order."""
         usual = USUAL[self.family]
         names = attributes.take("activations", None) or usual * len(self.reverse)
-        alphas = list(attributes.take("activation_alpha", None) or [])
-        betas = list(attributes.take("activation_beta", None) or [])
+        left = {key: list(attributes.take(f"activation_{key}", None) or []) for key in ("alpha", "beta")}
         if len(names) != len(usual) * len(self.reverse):
             raise ValueError(f"activations: expected {len(usual) * len(self.reverse)} names, got {names}")
         functions = []
         for name in names:
             if name.lower() not in _BY_LOWER:
                 raise ValueError(f"activations: expected some of {list(ACTIVATIONS)}, got {name!r}")
-            engine, alpha, beta = _BY_LOWER[name.lower()]
-            alpha = alphas.pop(0) if alpha is not None and alphas else alpha
-            beta = betas.pop(0) if beta is not None and betas else beta
-            functions.append(Activation(engine, alpha, beta))
-        if alphas or betas:
-            raise ValueError(f"activation_alpha, activation_beta: expected no more than are used, got {alphas + betas}")
+            engine, usual_numbers = _BY_LOWER[name.lower()]
+            missing = [f"activation_{key}" for key in usual_numbers if not left[key]]
+            if missing and name.lower() in [known.lower() for known in NO_DEFAULTS]:
+                raise ValueError(f"{', '.join(missing)}: expected a number for {name}, which has no default, got none")
+            numbers = {key: left[key].pop(0) if left[key] else value for key, value in usual_numbers.items()}
+            functions.append(Activation(engine, **numbers))
+        if left["alpha"] or left["beta"]:
+            more = left["alpha"] + left["beta"]
+            raise ValueError(f"activation_alpha, activation_beta: expected no more than are used, got {more}")
         places = ("candidate",) if self.family == "rnn" else ("gate", "candidate", "hidden")[: len(usual)]
         starts = range(0, len(functions), len(usual))
         return [dict(zip(places, functions[i : i + len(usual)], strict=True)) for i in starts]
