@@ -43,7 +43,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [["train"], ["train", "lm"], ["eval"], ["sample"], ["info"], ["plot"], ["demo"]])
+@pytest.mark.parametrize(
+    "command", [["train"], ["train", "lm"], ["eval"], ["sample"], ["info"], ["plot"], ["convert"], ["demo"]]
+)
 def test_each_help_shows_an_example(command: list[str]) -> None:
     output = inside(*command, "--help")
     assert f"Example: rnncore {' '.join(command)}" in output

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from rnncore._messages import message
+from rnncore.cli.convert import convert
 from rnncore.cli.demo import demo
 from rnncore.cli.score import evaluate
 from rnncore.cli.show import info, plot
@@ -30,6 +31,7 @@ app.command("eval")(evaluate)
 app.command()(sample)
 app.command()(info)
 app.command()(plot)
+app.command()(convert)
 app.command()(demo)
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rnncore.convert.chain import Chain as Chain
     from rnncore.convert.graph import Graph as Graph
     from rnncore.convert.keras_import import from_keras as from_keras
+    from rnncore.convert.model_files import load_chain as load_chain
+    from rnncore.convert.model_files import save_chain as save_chain
     from rnncore.convert.onnx_export import to_onnx as to_onnx
     from rnncore.convert.onnx_import import from_onnx as from_onnx
     from rnncore.convert.pytorch import from_torch as from_torch
@@ -31,6 +33,8 @@ _HOME = {
     "ConversionError": "_errors",
     "Graph": "graph",
     "from_json": "audio_json",
+    "load_chain": "model_files",
+    "save_chain": "model_files",
     "from_keras": "keras_import",
     "from_onnx": "onnx_import",
     "from_torch": "pytorch",
@@ -47,6 +51,8 @@ __all__ = [
     "from_keras",
     "from_onnx",
     "from_torch",
+    "load_chain",
+    "save_chain",
     "to_onnx",
     "to_torch",
     "verify",

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from rnncore import _core, nn
-from rnncore._core import Tensor
+from rnncore._core import RecurrentSpec, Tensor
 from rnncore.convert._keras_config import Config
 from rnncore.convert._keras_files import KerasFile, LayerWeights
-from rnncore.convert._keras_recurrent import FAMILIES, MERGES, bidirectional, build_recurrent
+from rnncore.convert._keras_recurrent import FAMILIES, MERGES, KerasRecurrent, bidirectional, build_recurrent
 from rnncore.convert._onnx_values import off_tape
+from rnncore.convert._recurrent import module_of_spec
+from rnncore.convert.chain import LastStep
 from rnncore.convert.graph import Array, as_array
 
 # (inputs, masks, initial states) -> outputs, one mask for all of them (None: no mask, or not of this kind)
@@ -28,11 +30,13 @@ class KerasLayer:
         function: What it computes.
         outputs: How many tensors it returns.
         modules: Its layers of `nn` by name, "" for the only one.
+        plain: The modules that do the same without masks; None: there are none, or it makes masks.
     """
 
     function: LayerFunction
     outputs: int = 1
     modules: dict[str, nn.Module] = field(default_factory=dict)
+    plain: list[nn.Module] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,25 @@ def activation(name: Any, version: str) -> Callable[[Tensor], Any]:
     return _ACTIVATIONS[name]
 
 
+_MODULES: dict[str, Callable[[], list[nn.Module]]] = {
+    "linear": list,
+    "tanh": lambda: [nn.Tanh()],
+    "sigmoid": lambda: [nn.Sigmoid()],
+    "relu": lambda: [nn.ReLU()],
+    "softmax": lambda: [nn.Softmax()],
+    "log_softmax": lambda: [nn.LogSoftmax()],
+}
+
+
+def _plain(*before: nn.Module, name: Any) -> list[nn.Module] | None:
+    """Modules and an activation after them."""
+    make = _MODULES.get("linear" if name is None else name)
+    return None if make is None else [*before, *make()]
+
+
 def _activation(config: Config, context: Context) -> KerasLayer:
-    return KerasLayer(_keep(activation(config.take("activation", None), context.version)))
+    name = config.take("activation", None)
+    return KerasLayer(_keep(activation(name, context.version)), plain=_plain(name=name))
 
 
 def _relu(config: Config, context: Context) -> KerasLayer:
@@ -93,12 +114,12 @@ def _relu(config: Config, context: Context) -> KerasLayer:
         or config.take("negative_slope", 0.0)
     ):
         raise ValueError("max_value, negative_slope, threshold: expected none, got one")
-    return KerasLayer(_keep(_ACTIVATIONS["relu"]))
+    return KerasLayer(_keep(_ACTIVATIONS["relu"]), plain=[nn.ReLU()])
 
 
 def _softmax(config: Config, context: Context) -> KerasLayer:
     axis = config.take("axis", -1)
-    return KerasLayer(_keep(lambda x: x.softmax(axis)))
+    return KerasLayer(_keep(lambda x: x.softmax(axis)), plain=[nn.Softmax(axis)])
 
 
 # Layers with weights ------------------------------------------------------------------------------------
@@ -106,14 +127,15 @@ def _softmax(config: Config, context: Context) -> KerasLayer:
 
 def _dense(config: Config, context: Context, part: str = "") -> KerasLayer:
     units, has_bias = config.size("units"), config.take("use_bias", True)
-    function = activation(config.take("activation", "linear"), context.version)
+    name = config.take("activation", "linear")
+    function = activation(name, context.version)
     kernel = context.weights.take(part, 0, "kernel", (None, units))
     layer = nn.Linear(kernel.shape[0], units, has_bias, dtype=config.dtype)
     state = {"weight": np.ascontiguousarray(kernel.T)}
     if has_bias:
         state["bias"] = context.weights.take(part, 1, "bias", (units,))
     layer.load_state_dict(state)
-    return KerasLayer(_keep(lambda x: function(layer(x))), modules={"": layer})
+    return KerasLayer(_keep(lambda x: function(layer(x))), modules={"": layer}, plain=_plain(layer, name=name))
 
 
 def _embedding(config: Config, context: Context, part: str = "") -> KerasLayer:
@@ -127,7 +149,7 @@ def _embedding(config: Config, context: Context, part: str = "") -> KerasLayer:
         ids = as_array(inputs[0]).astype(np.int64)
         return [layer(ids)], ids != 0 if mask_zero else None
 
-    return KerasLayer(apply, modules={"": layer})
+    return KerasLayer(apply, modules={"": layer}, plain=None if mask_zero else [layer])
 
 
 def _layer_normalization(config: Config, context: Context, part: str = "") -> KerasLayer:
@@ -153,7 +175,7 @@ def _layer_normalization(config: Config, context: Context, part: str = "") -> Ke
         result: Tensor = layer(x)
         return result
 
-    return KerasLayer(_keep(normalise), modules={"": layer})
+    return KerasLayer(_keep(normalise), modules={"": layer}, plain=[layer])
 
 
 # Recurrent layers ---------------------------------------------------------------------------------------
@@ -166,7 +188,10 @@ def _recurrent(config: Config, context: Context) -> KerasLayer:
         output, final = built(inputs[0], masks[0], _states(states, built.states))
         return [output, *final] if built.return_state else [output], masks[0] if built.sequences else None
 
-    return KerasLayer(apply, 1 + (built.states if built.return_state else 0), {"": built.layer})
+    plain = [built.layer] if built.sequences else [built.layer, LastStep()]
+    simple = not built.backwards and not built.return_state
+    outputs = 1 + (built.states if built.return_state else 0)
+    return KerasLayer(apply, outputs, {"": built.layer}, plain if simple else None)
 
 
 def _states(states: Sequence[Any] | None, count: int) -> Sequence[Any] | None:
@@ -206,7 +231,25 @@ def _bidirectional(config: Config, context: Context) -> KerasLayer:
         return [*outputs, *final] if forward.return_state else outputs, mask
 
     count = (2 if merge is None else 1) + (states if forward.return_state else 0)
-    return KerasLayer(apply, count, {"forward": forward.layer, "backward": backward.layer})
+    modules = {"forward": forward.layer, "backward": backward.layer}
+    return KerasLayer(apply, count, modules, _both(forward, backward) if merge == "concat" and count == 1 else None)
+
+
+def _both(forward: KerasRecurrent, backward: KerasRecurrent) -> list[nn.Module] | None:
+    """Both directions in one layer, where they are alike."""
+    one, other = forward.layer, backward.layer
+    facts = [(type(x), x.spec.cell, x.spec.options, x.spec.hidden_sizes, x.bias) for x in (one, other)]
+    if facts[0] != facts[1] or forward.backwards:
+        return None
+    spec = RecurrentSpec(
+        one.spec.cell, one.input_size, one.spec.hidden_sizes,
+        bias=one.bias, bidirectional=True, options=one.spec.options,
+    )  # fmt: skip
+    both = module_of_spec(spec, one.dtype).eval()
+    state = dict(one.state_dict())
+    state.update({f"{name}_reverse": value for name, value in other.state_dict().items()})
+    both.load_state_dict(state)
+    return [both] if forward.sequences else [both, LastStep(2)]
 
 
 def _mirrored(config: Config) -> Config:
@@ -226,7 +269,9 @@ def _time_distributed(config: Config, context: Context) -> KerasLayer:
     layer = builder(inner, context, "layer") if has_weights else builder(inner, context)
     inner.finish()
     return KerasLayer(
-        lambda inputs, masks, states: (layer.function(inputs, masks, states)[0], masks[0]), modules=layer.modules
+        lambda inputs, masks, states: (layer.function(inputs, masks, states)[0], masks[0]),
+        modules=layer.modules,
+        plain=layer.plain,
     )
 
 
@@ -234,7 +279,7 @@ def _time_distributed(config: Config, context: Context) -> KerasLayer:
 
 
 def _identity(config: Config, context: Context) -> KerasLayer:
-    return KerasLayer(_keep(lambda x: x))
+    return KerasLayer(_keep(lambda x: x), plain=[])
 
 
 def _masking(config: Config, context: Context) -> KerasLayer:

@@ -30,10 +30,14 @@ class Attributes:
         kinds = self._onnx.AttributeProto
         if attribute.ref_attr_name:
             raise ValueError(f"attribute {attribute.name}: expected a value, got a reference")
-        if attribute.type in (kinds.INT, kinds.FLOAT):
-            return self._onnx.helper.get_attribute_value(attribute)
-        if attribute.type in (kinds.INTS, kinds.FLOATS):
-            return list(self._onnx.helper.get_attribute_value(attribute))
+        if attribute.type == kinds.INT:
+            return attribute.i
+        if attribute.type == kinds.INTS:
+            return list(attribute.ints)
+        if attribute.type == kinds.FLOAT:
+            return _shortest(attribute.f)
+        if attribute.type == kinds.FLOATS:
+            return [_shortest(value) for value in attribute.floats]
         if attribute.type == kinds.STRING:
             return attribute.s.decode("utf-8", "replace")
         if attribute.type == kinds.STRINGS:
@@ -73,6 +77,11 @@ class Attributes:
         """ValueError naming the attributes that were not taken."""
         if self._left:
             raise ValueError(f"attributes: expected none but known ones, got {', '.join(self._left)}")
+
+
+def _shortest(value: float) -> float:
+    """The shortest decimal number that is this float32: 0.1, where the file's 32 bits stand for 0.10000000149."""
+    return float(str(np.float32(value)))
 
 
 KNOWN_DTYPES = ("float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")

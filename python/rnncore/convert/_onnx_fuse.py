@@ -31,7 +31,14 @@ def as_layers(graph: Graph, constants: Mapping[str, Any]) -> None:
             _embedding(graph, node, constants)
         elif node.kind == "LayerNormalization":
             _layer_norm(graph, node, constants)
+        elif node.kind in _FUNCTIONS:
+            node.plain = [_FUNCTIONS[node.kind]()]
+        elif node.kind in ("Softmax", "LogSoftmax"):
+            node.plain = [(nn.Softmax if node.kind == "Softmax" else nn.LogSoftmax)(node.options.get("axis", -1))]
     graph.nodes = [node for node in graph.nodes if id(node) not in gone]
+
+
+_FUNCTIONS: dict[str, type[nn.Module]] = {"Tanh": nn.Tanh, "Sigmoid": nn.Sigmoid, "Relu": nn.ReLU}
 
 
 def _weight(constants: Mapping[str, Any], inputs: list[str], index: int, ndim: int) -> Array | None:
@@ -45,6 +52,7 @@ def _put(graph: Graph, node: Node, layer: nn.Module, weight: str) -> None:
     """Registers a layer under its weight's name, as "head" of "head.weight", or under the node's."""
     name = weight.removesuffix(".weight") if weight.endswith(".weight") else node.name
     graph.layers.put(name, layer.eval())
+    node.plain = [layer]
 
 
 def _linear(weight: Array, bias: Array | None) -> nn.Linear:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from rnncore import _core, nn
-from rnncore._core import Tensor
+from rnncore._core import RecurrentSpec, Tensor
+from rnncore._messages import message
 from rnncore.convert._layouts import ONNX_PEEPHOLES, Array, reorder
 
 
@@ -125,3 +126,36 @@ def reversed_in_time(x: Tensor, lengths: Array | None) -> Tensor:
     source = np.where(t < ends, ends - 1 - t, t)
     rows = source * batch + np.arange(batch)
     return _core.embedding(x.reshape(steps * batch, features), rows)
+
+
+def module_of_spec(spec: RecurrentSpec, dtype: str, batch_first: bool = False) -> Any:
+    """The module of `nn` for a stack, with parameters that are still to be loaded."""
+    options = dict(spec.options or {})
+    activations = {place: _choice_of(**given) for place, given in options.pop("activations", {}).items()}
+    sizes: Any = spec.hidden_sizes[0] if len(set(spec.hidden_sizes)) == 1 else spec.hidden_sizes
+    options.update(
+        num_layers=len(spec.hidden_sizes),
+        bias=spec.bias,
+        bidirectional=spec.bidirectional,
+        batch_first=batch_first,
+        dropout=spec.dropout,
+        dtype=dtype,
+    )
+    if spec.cell.startswith("rnn"):
+        nonlinearity = spec.cell.removeprefix("rnn-") if spec.cell != "rnn" else activations.get("candidate", "tanh")
+        return nn.RNN(spec.input_size, sizes, nonlinearity=nonlinearity, **options)
+    if activations:
+        options["activations"] = activations
+    if spec.cell == "lstm":
+        return nn.LSTM(spec.input_size, sizes, **options)
+    if spec.cell in ("gru", "gru-reset-before"):
+        return nn.GRU(spec.input_size, sizes, reset_after=spec.cell == "gru", **options)
+    known = "lstm, gru, gru-reset-before, rnn and its kinds"
+    raise ValueError(message("recurrent layer", "cell", f"one of {known}", repr(spec.cell)))
+
+
+def _choice_of(kind: str, alpha: float | None = None, beta: float | None = None) -> Any:
+    """An activation of a specification as the classes of `nn` take it."""
+    if beta is not None and alpha is None:
+        raise ValueError(message("recurrent layer", "activations", "alpha where there is a beta", f"beta = {beta}"))
+    return Activation(kind, alpha, beta).choice()

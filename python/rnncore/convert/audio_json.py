@@ -67,7 +67,7 @@ def _graph(origin: str, model: Any) -> Graph:
         layer = _layer(entry, kind, name, place, width, units)
         for module in layer.modules.values():
             graph.layers.put(name, module)
-        nodes.append(Node(name, kind, [value], [name], _without_masks(layer.function)))
+        nodes.append(Node(name, kind, [value], [name], _without_masks(layer.function), plain=layer.plain))
         value, width = name, units
     graph.nodes = nodes
     graph.outputs = [value]

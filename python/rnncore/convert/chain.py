@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rnncore import nn
+from rnncore import _core, nn
+from rnncore._core import Tensor
 
 RECURRENT = (nn.RNN, nn.LSTM, nn.GRU)
 
@@ -50,6 +51,32 @@ class Chain(nn.Module):
         if before:
             raise ValueError(f"[chain] state: expected names among {list(after)}, got {list(before)}")
         return input, after
+
+
+class LastStep(nn.Module):
+    """Of the outputs of a recurrent layer the last step, of its reverse direction the first: (T, N, D*H) -> (N, D*H).
+
+    Args:
+        directions: D, 1 or 2.
+        batch_first: Whether the input is (N, T, D*H).
+    """
+
+    def __init__(self, directions: int = 1, *, batch_first: bool = False) -> None:
+        super().__init__()
+        self.directions = directions
+        self.batch_first = batch_first
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The last step."""
+        x = input.transpose(0, 1) if self.batch_first else input
+        if self.directions == 1:
+            return x[-1]
+        half = x.shape[2] // 2
+        return _core.cat([x[-1, :, :half], x[0, :, half:]], 1)
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return f"{self.directions}, batch_first={self.batch_first}"
 
 
 def leaves_of(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from rnncore import nn, no_grad
 from rnncore._core import Tensor
 from rnncore._messages import message
 from rnncore.convert._errors import refusal
+
+if TYPE_CHECKING:
+    from rnncore.convert.chain import Chain
 
 Array = npt.NDArray[Any]
 # Floats live in tensors (on the tape where they need gradients), everything else in arrays; None: an absent input.
@@ -44,6 +47,7 @@ class Node:
     outputs: list[str]
     function: Function
     options: dict[str, Any] = field(default_factory=dict)  # the file's attributes
+    plain: list[nn.Module] | None = None  # the layers that do the same but for the order of axes; None: none are known
 
     def __str__(self) -> str:
         return f"node {self.name!r} ({self.kind})"
@@ -190,6 +194,17 @@ class Graph(nn.Module):
             last.append(names)
             seen.update(names)
         return last[::-1]
+
+    def chain(self) -> Chain:
+        """The graph as a `Chain` of its layers, which can be trained, exported and saved as a model file.
+
+        Raises:
+            ConversionError: the first node that does not belong into a chain, or: the layers found do not compute
+                what the graph computes (both are run on random numbers, from a zero state).
+        """
+        from rnncore.convert._chains import chain_of
+
+        return chain_of(self)
 
     def extra_repr(self) -> str:
         """File, inputs and outputs."""

@@ -107,7 +107,7 @@ class _Import:
 
         # A mask belongs to the first output; states and the second half of an unmerged pair go without.
         reads = [*inputs, *(f"{one}:mask" for one in inputs), *states]
-        node = Node(name, entry["class_name"], reads, [*outputs, f"{outputs[0]}:mask"], function)
+        node = Node(name, entry["class_name"], reads, [*outputs, f"{outputs[0]}:mask"], function, plain=layer.plain)
         self.nodes.append(node)
         for other in outputs[1:]:
             self.nodes.append(Node(f"{other}:mask", "NoMask", [], [f"{other}:mask"], lambda values: [None]))

@@ -12,7 +12,7 @@ import numpy as np
 from rnncore import _core, nn
 from rnncore.convert._errors import need, refusal
 from rnncore.convert._onnx_cells import describe_layer
-from rnncore.convert.chain import RECURRENT, leaves_of
+from rnncore.convert.chain import RECURRENT, LastStep, leaves_of
 from rnncore.convert.graph import Array
 
 _OPERATION = "to_onnx"
@@ -45,8 +45,7 @@ def to_onnx(
     onnx = need(_OPERATION, "onnx", "onnx")
     if opset < OLDEST:
         raise ValueError(f"[{_OPERATION}] opset: expected {OLDEST} or newer, got {opset}")
-    writer = _Writer(onnx, leaves_of(module), lengths)
-    model = writer.model(opset)
+    model = _Writer(onnx, leaves_of(module), lengths, opset).model()
     vocabulary = getattr(module, "vocabulary", None)
     if vocabulary is not None:
         onnx.helper.set_model_props(model, {"rnncore.vocabulary": json.dumps(vocabulary.to_json())})
@@ -58,8 +57,9 @@ def to_onnx(
 class _Writer:
     """Nodes, initialisers, inputs and outputs of one graph, gathered layer by layer."""
 
-    def __init__(self, onnx: Any, leaves: dict[str, nn.Module], lengths: bool) -> None:
+    def __init__(self, onnx: Any, leaves: dict[str, nn.Module], lengths: bool, opset: int) -> None:
         self.onnx = onnx
+        self.opset = opset
         self.nodes: list[Any] = []
         self.weights: dict[str, Array] = {}
         self.inputs: list[Any] = []
@@ -82,14 +82,15 @@ class _Writer:
         for name, leaf in leaves.items():
             value = self._layer(name, leaf, value, name if len(recurrent) > 1 else "")
         self.nodes.append(onnx.helper.make_node("Identity", [value], ["output"], name="output"))
-        self.outputs.insert(0, self._info("output", self._float(), [*steps, "O"]))
+        axes = ["N", "O"] if any(isinstance(leaf, LastStep) for leaf in leaves.values()) else [*steps, "O"]
+        self.outputs.insert(0, self._info("output", self._float(), axes))
 
-    def model(self, opset: int) -> Any:
+    def model(self) -> Any:
         """The whole model, checked."""
         helper = self.onnx.helper
         weights = [self.onnx.numpy_helper.from_array(value, name) for name, value in self.weights.items()]
         graph = helper.make_graph(self.nodes, "rnncore", self.inputs, self.outputs, weights)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="rnncore")
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], producer_name="rnncore")
         model.ir_version = helper.find_min_ir_version_for(model.opset_import)  # so that older runtimes read it
         self.onnx.checker.check_model(model)
         return model
@@ -106,7 +107,7 @@ class _Writer:
         self.inputs.append(self._info(name, kind, shape))
 
     def _weight(self, name: str, value: Array) -> str:
-        self.weights[name] = np.ascontiguousarray(value)
+        self.weights[name] = np.array(value, order="C")
         return name
 
     def _node(self, kind: str, inputs: Sequence[str], name: str, outputs: Sequence[str] = (), **attributes: Any) -> str:
@@ -133,6 +134,8 @@ class _Writer:
             return self._node(type(leaf).__name__, [value], own, axis=leaf.dim)
         if type(leaf) in _FUNCTIONS:
             return self._node(_FUNCTIONS[type(leaf)], [value], own)
+        if isinstance(leaf, LastStep):
+            return self._last_step(own, leaf, value)
         if isinstance(leaf, nn.Dropout):
             return value
         place = f"layer {name!r} ({type(leaf).__name__})" if name else type(leaf).__name__
@@ -144,6 +147,24 @@ class _Writer:
         if leaf.bias is None:
             return product
         return self._node("Add", [product, self._weight(f"{name}.bias", leaf.bias.numpy())], name)
+
+    def _last_step(self, name: str, leaf: LastStep, value: str) -> str:
+        """Of the forward direction the last step, of the reverse one the first."""
+        axis = 1 if leaf.batch_first else 0
+        last = self._weight("step_last", np.array(-1, np.int64))
+        if leaf.directions == 1:
+            return self._node("Gather", [value, last], name, axis=axis)
+        first = self._weight("step_first", np.array(0, np.int64))
+        halves = [f"{name}.ahead", f"{name}.back"]
+        self._node("Split", [value], f"{name}.split", halves, axis=2, **self._two_outputs())
+        ends = [
+            self._node("Gather", [half, step], f"{half}.end", axis=axis)
+            for half, step in zip(halves, (last, first), strict=True)
+        ]
+        return self._node("Concat", ends, name, axis=1)
+
+    def _two_outputs(self) -> dict[str, int]:
+        return {"num_outputs": 2} if self.opset >= 18 else {}
 
     def _stack(self, name: str, leaf: Any, value: str, prefix: str) -> str:
         if leaf.batch_first:

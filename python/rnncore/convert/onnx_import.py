@@ -20,7 +20,7 @@ from rnncore.convert.graph import FAULTS, Graph, Node, Port, as_value
 _OPERATION = "from_onnx"
 OPERATIONS = {**_onnx_values.OPERATIONS, **_onnx_math.OPERATIONS}
 RECURRENT = ("RNN", "LSTM", "GRU")
-OLDEST, NEWEST = 7, 26
+OLDEST, NEWEST = 7, 28
 DOMAINS = ("", "ai.onnx")
 
 
@@ -172,6 +172,8 @@ class _Import:
             for name, layer in zip(recurrent.names(node.name), layers, strict=True):
                 self.graph.layers.put(name, layer.eval())
             node.function = lambda values: recurrent.run(layers, values)
+            if len(layers) == 1 and recurrent.reverse != (True,):
+                node.plain = list(layers)
             self.used.update(given)
             node.inputs = [name if i not in (1, 2, 3, 7) else "" for i, name in enumerate(node.inputs)]
         else:
