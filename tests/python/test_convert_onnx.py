@@ -537,6 +537,16 @@ def test_wrong_inputs_of_run_are_named() -> None:
         graph.run(M, M * 1j)
 
 
+@pytest.mark.parametrize("kind", ["ConstantOfShape", "Expand", "Tile", "Range"])
+def test_a_few_bytes_do_not_fill_the_memory(kind: str) -> None:
+    many = ints(2**20, 2**20)
+    given = {"ConstantOfShape": [many], "Expand": [ints(1), many], "Tile": [ints(1), ints(2**40)]}
+    values = given.get(kind, [np.array(0), np.array(2**50), np.array(1)])
+    weights = {f"x{i}": value for i, value in enumerate(values)}
+    model = model_of([helper.make_node(kind, list(weights), ["y"])], {}, ["y"], weights)
+    refused(model, rf"\({kind}\): .*shape: expected at most 268435456 numbers")
+
+
 def test_a_failing_node_is_named() -> None:
     model = model_of([helper.make_node("Gather", ["x", "i"], ["y"], name="lookup")], {"x": M, "i": ints(1)}, ["y"])
     with pytest.raises(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -220,6 +220,8 @@ def _bidirectional(config: Config, context: Context) -> KerasLayer:
     backward = build_recurrent(second, context.weights, "backward_layer/cell", None, context.version)
     for inner in (first, second):
         inner.finish()
+    # Keras sets this anew whenever it makes the layer, whatever the file says.
+    forward, backward = (replace(one, zeros=one.sequences) for one in (forward, backward))
     if forward.backwards == backward.backwards or forward.sequences != backward.sequences:
         raise ValueError("backward_layer: expected the other direction and the same return_sequences")
     both = bidirectional(forward, backward, merge)

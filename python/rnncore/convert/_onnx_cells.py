@@ -39,7 +39,9 @@ _CELLS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     "gru": ("GRU", {"linear_before_reset": 1}, {"gate": "sigmoid", "candidate": "tanh"}),
     "gru-reset-before": ("GRU", {"linear_before_reset": 0}, {"gate": "sigmoid", "candidate": "tanh"}),
 }
-_GRADIENT_ALONE = ("truncate_gates",)  # options that change no output
+_TRAINING_ALONE = ("truncate_gates", "state_dropout")  # options that change nothing in inference
+
+_WEIGHTS = ("weight_ih", "weight_hh", "weight_peephole")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def describe_layer(module: Any, k: int, place: str) -> LayerNode:
         raise refusal(_OPERATION, place, f"a cell of {list(_CELLS)}", repr(spec.cell), "ONNX has no others")
     kind, usual, functions = _CELLS[spec.cell]
     hidden, directions = spec.hidden_sizes[k], 2 if spec.bidirectional else 1
-    options = {name: value for name, value in (spec.options or {}).items() if name not in _GRADIENT_ALONE}
+    options = {name: value for name, value in (spec.options or {}).items() if name not in _TRAINING_ALONE}
     attributes = {"hidden_size": hidden, "direction": "bidirectional" if spec.bidirectional else "forward", **usual}
     attributes.update(_activations(functions, options.pop("activations", {}), directions, place))
     if "clip" in options:
@@ -73,6 +75,9 @@ def describe_layer(module: Any, k: int, place: str) -> LayerNode:
     options.pop("peephole", None)
     if options:
         raise refusal(_OPERATION, place, "options that ONNX has", ", ".join(options))
+    foreign = [name for name in vars(module) if name.startswith("weight_") and not name.startswith(_WEIGHTS)]
+    if foreign:
+        raise refusal(_OPERATION, place, "weights that ONNX has", ", ".join(foreign))
     return LayerNode(kind, hidden, attributes, _weights(module, k, kind))
 
 

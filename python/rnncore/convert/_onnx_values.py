@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from rnncore._core import Tensor
 from rnncore.convert._onnx_attributes import Attributes
 from rnncore.convert.graph import Array, Function, as_array, as_value, values_of
 
+_LARGEST = 2**28
 Builder = Callable[[Attributes], Function]
 
 
@@ -33,6 +35,13 @@ def integers(value: Any) -> list[int]:
     if array.dtype.kind not in "iu":
         raise TypeError(f"expected integers, got {array.dtype}")
     return [int(number) for number in array.reshape(-1)]
+
+
+def _sizes(shape: Sequence[int]) -> Sequence[int]:
+    """A shape that a few bytes of a file may ask for."""
+    if math.prod(shape) > _LARGEST or min(shape, default=0) < 0:
+        raise ValueError(f"shape: expected at most {_LARGEST} numbers, got {list(shape)}")
+    return shape
 
 
 def _axis(axis: int, ndim: int) -> int:
@@ -83,7 +92,7 @@ def constant_of_shape(attributes: Attributes) -> Function:
     value = attributes.take("value", np.zeros(1, np.float32)).reshape(-1)
     if value.size != 1:
         raise ValueError(f"value: expected one number, got {value.size}")
-    return off_tape(lambda shape: np.full(integers(shape), value[0], value.dtype))
+    return off_tape(lambda shape: np.full(_sizes(integers(shape)), value[0], value.dtype))
 
 
 def shape(attributes: Attributes) -> Function:
@@ -295,17 +304,34 @@ def gather(attributes: Attributes) -> Function:
 
 def expand(attributes: Attributes) -> Function:
     """Repeats axes of length 1 up to a shape."""
-    return off_tape(lambda x, to: np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(integers(to)))).copy())
+
+    def repeat(x: Array, to: Array) -> Array:
+        return np.broadcast_to(x, _sizes(np.broadcast_shapes(x.shape, tuple(integers(to))))).copy()
+
+    return off_tape(repeat)
 
 
 def tile(attributes: Attributes) -> Function:
     """Repeats along every axis."""
-    return off_tape(lambda x, repeats: np.tile(x, integers(repeats)))
+
+    def repeat(x: Array, repeats: Array) -> Array:
+        times = integers(repeats)
+        _sizes([*x.shape, *times])
+        return np.tile(x, times)
+
+    return off_tape(repeat)
 
 
 def range_(attributes: Attributes) -> Function:
     """From start to limit."""
-    return off_tape(lambda start, limit, delta: np.arange(start[()], limit[()], delta[()], dtype=start.dtype))
+
+    def count(start: Any, limit: Any, delta: Any) -> Any:
+        if not delta[()]:
+            raise ValueError("delta: expected another number than 0, got 0")
+        _sizes([max(int((limit[()] - start[()]) / delta[()]) + 1, 0)])
+        return np.arange(start[()], limit[()], delta[()], dtype=start.dtype)
+
+    return off_tape(count)
 
 
 def reverse_sequence(attributes: Attributes) -> Function:

@@ -132,6 +132,9 @@ def module_of_spec(spec: RecurrentSpec, dtype: str, batch_first: bool = False) -
     """The module of `nn` for a stack, with parameters that are still to be loaded."""
     options = dict(spec.options or {})
     activations = {place: _choice_of(**given) for place, given in options.pop("activations", {}).items()}
+    if "zoneout_h" in options or "zoneout_c" in options:
+        kept = (options.pop("zoneout_h", 0.0), options.pop("zoneout_c", 0.0))
+        options["zoneout"] = kept if spec.cell == "lstm" else kept[0]
     sizes: Any = spec.hidden_sizes[0] if len(set(spec.hidden_sizes)) == 1 else spec.hidden_sizes
     options.update(
         num_layers=len(spec.hidden_sizes),
