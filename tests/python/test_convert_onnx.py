@@ -466,6 +466,23 @@ def refused(model: Any, match: str) -> None:
         convert.from_onnx(model)
 
 
+@pytest.mark.parametrize("version", [3, 8])
+def test_weights_that_are_listed_as_inputs(version: int) -> None:
+    """In old files every weight is; since version 4 it means that the weight may be given anew."""
+    node, inputs, weights = recurrent_node("LSTM", 6)
+    plain = model_of([node], inputs, list(node.output), weights)
+    model = model_of([node], inputs | weights, list(node.output), weights)
+    model.ir_version = version
+    graph = convert.from_onnx(model)
+    assert [port.name for port in graph.inputs] == [*inputs, *(weights if version == 8 else ())]
+    wanted = convert.from_onnx(plain).run(**inputs)
+    for got, same in zip(graph.run(**inputs), wanted, strict=True):
+        np.testing.assert_array_equal(got, same)
+    if version == 8:
+        other = graph.run(**inputs, B=weights["B"] + 1)
+        assert np.abs(other[0] - wanted[0]).max() > 0.01
+
+
 def test_what_cannot_be_expressed_is_refused_by_name() -> None:
     x = {"x": M}
     node = helper.make_node

@@ -306,7 +306,7 @@ def expand(attributes: Attributes) -> Function:
     """Repeats axes of length 1 up to a shape."""
 
     def repeat(x: Array, to: Array) -> Array:
-        return np.broadcast_to(x, _sizes(np.broadcast_shapes(x.shape, tuple(integers(to))))).copy()
+        return np.array(np.broadcast_to(x, _sizes(np.broadcast_shapes(x.shape, tuple(integers(to))))))
 
     return off_tape(repeat)
 
@@ -317,7 +317,7 @@ def tile(attributes: Attributes) -> Function:
     def repeat(x: Array, repeats: Array) -> Array:
         times = integers(repeats)
         _sizes([*x.shape, *times])
-        return np.tile(x, times)
+        return np.array(np.tile(x, times))
 
     return off_tape(repeat)
 

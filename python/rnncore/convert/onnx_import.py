@@ -83,7 +83,9 @@ class _Import:
         self._refuse(proto.sparse_initializer, "sparse initialisers")
         self._refuse(model.functions, "functions")
         weights = {tensor.name: self._tensor(tensor) for tensor in proto.initializer}
-        inputs = [self._port(value) for value in proto.input]
+        # Before version 4 of the format every weight had to be listed as an input too.
+        listed = [value for value in proto.input if model.ir_version >= 4 or value.name not in weights]
+        inputs = [self._port(value) for value in listed]
         optional = {port.name: weights[port.name] for port in inputs if port.name in weights}
         self.graph = Graph(origin, inputs, [value.name for value in proto.output], optional)
         self.constants = {name: value for name, value in weights.items() if name not in optional}
