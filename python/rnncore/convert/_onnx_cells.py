@@ -41,7 +41,7 @@ _CELLS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
 }
 _TRAINING_ALONE = ("truncate_gates", "state_dropout")  # options that change nothing in inference
 
-_WEIGHTS = ("weight_ih", "weight_hh", "weight_peephole")
+_WEIGHTS = ("weight_ih", "weight_hh", "weight_peephole", "weight_skip", "weight_highway")
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,26 @@ class LayerNode:
     attributes: dict[str, Any]
     weights: dict[str, Array]
 
+    @property
+    def states(self) -> tuple[str, ...]:
+        """What the layer carries from step to step."""
+        return ("h", "c") if self.kind == "LSTM" else ("h",)
 
-def describe_layer(module: Any, k: int, place: str) -> LayerNode:
-    """Layer k of a recurrent module or cell.
+
+def describe_layer(module: Any, facts: Mapping[str, Any], k: int, place: str) -> LayerNode:
+    """Layer k of a recurrent module or cell; facts: of its stack, as in a model file.
 
     Raises:
         ConversionError: ONNX has no such cell.
     """
-    spec = module.spec
-    if spec.cell not in _CELLS:
-        raise refusal(_OPERATION, place, f"a cell of {list(_CELLS)}", repr(spec.cell), "ONNX has no others")
-    kind, usual, functions = _CELLS[spec.cell]
-    hidden, directions = spec.hidden_sizes[k], 2 if spec.bidirectional else 1
-    options = {name: value for name, value in (spec.options or {}).items() if name not in _TRAINING_ALONE}
-    attributes = {"hidden_size": hidden, "direction": "bidirectional" if spec.bidirectional else "forward", **usual}
+    layer = facts["layers"][k]
+    if layer["cell"] not in _CELLS:
+        raise refusal(_OPERATION, place, f"a cell of {list(_CELLS)}", repr(layer["cell"]), "ONNX has no others")
+    kind, usual, functions = _CELLS[layer["cell"]]
+    hidden, directions = layer["hidden_size"], 2 if facts["bidirectional"] else 1
+    options = {name: value for name, value in layer.get("options", {}).items() if name not in _TRAINING_ALONE}
+    direction = "bidirectional" if directions == 2 else "reverse" if facts.get("reverse") else "forward"
+    attributes = {"hidden_size": hidden, "direction": direction, **usual}
     attributes.update(_activations(functions, options.pop("activations", {}), directions, place))
     if "clip" in options:
         attributes["clip"] = float(options.pop("clip"))
@@ -78,7 +84,8 @@ def describe_layer(module: Any, k: int, place: str) -> LayerNode:
     foreign = [name for name in vars(module) if name.startswith("weight_") and not name.startswith(_WEIGHTS)]
     if foreign:
         raise refusal(_OPERATION, place, "weights that ONNX has", ", ".join(foreign))
-    return LayerNode(kind, hidden, attributes, _weights(module, k, kind))
+    letters = _core.gate_letters(layer["cell"], layer.get("options"))
+    return LayerNode(kind, hidden, attributes, _weights(module, k, kind, letters, directions == 2))
 
 
 def _activations(
@@ -98,18 +105,17 @@ def _activations(
     return {name: values * directions for name, values in lists.items() if values}
 
 
-def _weights(module: Any, k: int, kind: str) -> dict[str, Array]:
-    spec = module.spec
-    letters, order = _core.gate_letters(spec.cell, spec.options), _layouts.ONNX[kind.lower()]
-    suffix = f"_l{k}" if hasattr(module, "num_layers") else ""
-    suffixes = [suffix, f"{suffix}_reverse"] if spec.bidirectional else [suffix]
+def _weights(module: Any, k: int, kind: str, letters: str, both: bool) -> dict[str, Array]:
+    order = _layouts.ONNX[kind.lower()]
+    suffix = f"_l{k}" if hasattr(module, f"weight_ih_l{k}") else ""  # a cell's have none
+    suffixes = [suffix, f"{suffix}_reverse"] if both else [suffix]
 
     def stacked(name: str, source: str, target: str) -> Array:
         blocks = [getattr(module, name + end).numpy() for end in suffixes]
         return np.stack([_layouts.reorder(block, source, target) for block in blocks])
 
     weights = {"W": stacked("weight_ih", letters, order), "R": stacked("weight_hh", letters, order)}
-    if spec.bias:
+    if hasattr(module, f"bias_ih{suffix}"):
         weights["B"] = np.concatenate([stacked("bias_ih", letters, order), stacked("bias_hh", letters, order)], axis=1)
     if hasattr(module, f"weight_peephole{suffix}"):
         rows = "".join(letter for letter in letters if letter != "g")  # (P, H): one row for each gate

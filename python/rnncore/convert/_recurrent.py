@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -126,6 +127,12 @@ def reversed_in_time(x: Tensor, lengths: Array | None) -> Tensor:
     source = np.where(t < ends, ends - 1 - t, t)
     rows = source * batch + np.arange(batch)
     return _core.embedding(x.reshape(steps * batch, features), rows)
+
+
+def facts_of(spec: RecurrentSpec) -> dict[str, Any]:
+    """A stack as in a model file: "layers" and what else differs from the default."""
+    facts: dict[str, Any] = json.loads(_core.recurrent_spec_json(spec))
+    return facts
 
 
 def module_of_spec(spec: RecurrentSpec, dtype: str, batch_first: bool = False) -> Any:
