@@ -93,6 +93,12 @@ def test_chains_of_keras_files(name: str) -> None:
          "classifier"),
         ({"r": nn.LSTM(3, 5, peephole=True, dtype="float64"), "h": nn.Linear(5, 1, dtype="float64")}, "forecaster"),
         ({"r": nn.LSTM(1, 5), "h": nn.Linear(5, 1, bias=False)}, "forecaster"),
+        ({"r": nn.MGU(1, 5, 2, zoneout=0.2), "h": nn.Linear(5, 1)}, "forecaster"),
+        ({"r": nn.IndRNN(1, [5, 4], nonlinearity="tanh"), "h": nn.Linear(4, 1)}, "forecaster"),
+        ({"r": nn.RNN(1, 5, nonlinearity="softsign", leak=0.5), "h": nn.Linear(5, 1)}, "forecaster"),
+        ({"r": nn.GRU(1, 5, activations={"gate": ("hard-sigmoid", 0.3)}), "h": nn.Linear(5, 1)}, "forecaster"),
+        ({"r": nn.Recurrent(1, [nn.Layer("gru", 5, period=2), nn.Layer("lstm", 5)], connection="residual"),
+          "h": nn.Linear(5, 1)}, "forecaster"),
     ],
 )  # fmt: skip
 def test_model_files(layers: dict[str, Any], kind: str, tmp_path: Path) -> None:
@@ -103,7 +109,7 @@ def test_model_files(layers: dict[str, Any], kind: str, tmp_path: Path) -> None:
     back = convert.load_chain(path)
     rng = np.random.default_rng(0)
     tokens = isinstance(layers.get("e"), nn.Embedding)
-    x = rng.integers(0, 7, (6, 2)) if tokens else rng.standard_normal((6, 2, layers["r"].input_size))
+    x = rng.integers(0, 7, (6, 2)) if tokens else rng.standard_normal((6, 2, layers["r"].spec.input_size))
     value = x if tokens else rnncore.tensor(x, dtype=layers["r"].dtype)
     wanted = value
     for name, layer in layers.items():

@@ -43,6 +43,7 @@ STACKS: list[Any] = [
     nn.GRU(I, 5, reset_after=False, activations={"gate": "hard-sigmoid", "candidate": "elu"}, clip=1.5),
     nn.RNN(I, 5, num_layers=2, nonlinearity=("leaky-relu", 0.2), bidirectional=True),
     nn.RNN(I, 5, nonlinearity="affine", clip=0.7),
+    nn.LSTM(I, 5, state_dropout=0.3),
 ]
 
 
@@ -146,6 +147,48 @@ def test_weights_come_back_bit_for_bit(module: Any) -> None:
         assert back.numpy().tobytes() == value.numpy().tobytes(), name
 
 
+WIRED: list[Any] = [
+    nn.MGU(I, 5, num_layers=2),
+    nn.MGU(I, 5, bidirectional=True, clip=0.8, activations={"candidate": "softsign"}, bias=False),
+    nn.IndRNN(I, 5, num_layers=2, bidirectional=True),
+    nn.IndRNN(I, 5, nonlinearity="tanh", bias=False),
+    nn.Recurrent(I, [nn.Layer("gru", 4), nn.Layer("lstm", 6), nn.Layer("rnn-relu", 6)]),
+    nn.Recurrent(
+        I, [nn.Layer("lstm", 4, options={"peephole": True}), nn.Layer("gru", 4)], bidirectional=True, merge="sum"
+    ),
+    nn.Recurrent(I, [nn.Layer("gru", 4), nn.Layer("mgu", 4)], bidirectional=True, merge="mean", connection="residual"),
+    nn.Recurrent(I, [nn.Layer("lstm", 4), nn.Layer("lstm", 5), nn.Layer("lstm", 5)], connection="highway"),
+    nn.Recurrent(I, [nn.Layer("gru", 4), nn.Layer("gru", 5)], connection="residual", reverse=True, batch_first=True),
+    nn.Recurrent(I, [nn.Layer("gru", 4), nn.Layer("lstm", 3), nn.Layer("gru", 2)], connection="dense", bias=False,
+                 input_dropout=0.2, output_dropout=0.1, same_mask=True, weight_drop=0.4, dropout=0.3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lengths", [False, True], ids=["", "lengths"])
+@pytest.mark.parametrize("opset", [17, 21])
+@pytest.mark.parametrize("module", WIRED, ids=lambda module: module.spec.cell)
+def test_other_cells_and_wiring(module: Any, opset: int, lengths: bool) -> None:
+    """From a zero state: output alone; MGU and IndRNN are written as the GRU and the RNN that they are."""
+    module.eval()
+    model = convert.to_onnx(module, opset=opset, lengths=lengths)
+    inputs = {name: value * (name in ("input", "lengths")) for name, value in inputs_for(model).items()}
+    output, _ = module(rnncore.tensor(inputs["input"]), lengths=inputs.get("lengths"))
+    convert.verify(convert.from_onnx(model).run(**inputs)[0], output, tolerance=2e-6)
+    convert.verify(runner(model)(inputs)["output"], output, tolerance=2e-6)
+
+
+def test_states_of_layers_of_different_kinds() -> None:
+    stack = nn.Recurrent(I, [nn.Layer("gru", 4), nn.Layer("lstm", 6)])
+    model = convert.to_onnx(stack)
+    assert [port.name for port in model.graph.input] == ["input", "h_0.l0", "h_0.l1", "c_0.l1"]
+    inputs = inputs_for(model)
+    state = {name.replace("_0.l", "_l"): rnncore.tensor(value[0]) for name, value in inputs.items() if name != "input"}
+    output, final = stack(rnncore.tensor(inputs["input"]), state)
+    wanted = [output, *(final[name].unsqueeze(0) for name in ("h_l0", "h_l1", "c_l1"))]
+    convert.verify(convert.from_onnx(model).run(**inputs), wanted, tolerance=0)
+    convert.verify(list(runner(model)(inputs).values()), wanted, tolerance=2e-6)
+
+
 @pytest.mark.parametrize("make", [nn.RNNCell, nn.LSTMCell, nn.GRUCell, lambda i, h: nn.GRUCell(i, h, bias=False)])
 def test_cells(make: Any) -> None:
     cell = make(I, 5)
@@ -231,6 +274,16 @@ def test_what_onnx_cannot_express() -> None:
         convert.to_onnx(nn.LSTM(2, 3, forget_gate=False))
     with pytest.raises(ConversionError, match=r"layer 'rnn': expected an activation of .*got 'hard-tanh'"):
         convert.to_onnx(nn.RNN(2, 3, nonlinearity="hard-tanh"))
+    for module, what in [
+        (nn.Recurrent(2, [nn.Layer("gru", 3, delays=(2,))]), "got delays"),
+        (nn.Recurrent(2, [nn.Layer("gru", 3, period=2)]), "got period"),
+        (nn.Recurrent(2, [nn.Layer("gru", 3)], learn_initial_state=True), "got learn_initial_state"),
+        (nn.LSTM(2, 3, zoneout=0.1), "got zoneout_h"),
+        (nn.RNN(2, 3, leak=0.5), "got leak"),
+        (nn.MGU(2, 3, activations={"gate": "hard-sigmoid"}), "expected the gate activation sigmoid"),
+    ]:
+        with pytest.raises(ConversionError, match=what):
+            convert.to_onnx(module)
     with pytest.raises(ConversionError, match="one dtype"):
         convert.to_onnx(convert.Chain({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2, dtype="float64")}))
     with pytest.raises(ValueError, match=r"\[to_onnx\] opset: expected 17 or newer, got 16"):

@@ -16,6 +16,7 @@ from rnncore.convert.chain import RECURRENT, Chain, LastStep
 from rnncore.convert.graph import Array, Graph, Port
 
 _OPERATION = "chain"
+_LAYERS = (nn.RNN, nn.LSTM, nn.GRU)  # what recurrent nodes and layers become
 _BATCH, _STEPS = 3, 5
 # Nodes that only move axes about or count: what they do is settled by running the chain beside the graph.
 _MOVES = (
@@ -99,7 +100,7 @@ def _build(named: Sequence[tuple[str, nn.Module]], batch_first: bool, last: bool
 
     directions = 1
     for name, module in named:
-        if isinstance(module, RECURRENT):
+        if isinstance(module, _LAYERS):
             if pending and not _continues(pending[-1][1], module):
                 flush()
             pending.append((name, module))

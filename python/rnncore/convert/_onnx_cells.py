@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +38,14 @@ _CELLS: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
     "lstm": ("LSTM", {}, {"gate": "sigmoid", "candidate": "tanh", "hidden": "tanh"}),
     "gru": ("GRU", {"linear_before_reset": 1}, {"gate": "sigmoid", "candidate": "tanh"}),
     "gru-reset-before": ("GRU", {"linear_before_reset": 0}, {"gate": "sigmoid", "candidate": "tanh"}),
+    # With sigmoid(-a) = 1 - sigmoid(a) it is the GRU whose r is f and whose z is 1 - f.
+    "mgu": ("GRU", {"linear_before_reset": 0}, {"gate": "sigmoid", "candidate": "tanh"}),
+    # The Elman network whose W_hh is the diagonal matrix of u.
+    "indrnn": ("RNN", {}, {"candidate": "relu"}),
 }
 _TRAINING_ALONE = ("truncate_gates", "state_dropout")  # options that change nothing in inference
 
-_WEIGHTS = ("weight_ih", "weight_hh", "weight_peephole", "weight_skip", "weight_highway")
+_WEIGHTS = ("weight_ih", "weight_hh", "weight_peephole", "weight_u", "weight_skip", "weight_highway")
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,11 @@ def describe_layer(module: Any, facts: Mapping[str, Any], k: int, place: str) ->
     foreign = [name for name in vars(module) if name.startswith("weight_") and not name.startswith(_WEIGHTS)]
     if foreign:
         raise refusal(_OPERATION, place, "weights that ONNX has", ", ".join(foreign))
-    letters = _core.gate_letters(layer["cell"], layer.get("options"))
-    return LayerNode(kind, hidden, attributes, _weights(module, k, kind, letters, directions == 2))
+    if layer["cell"] == "mgu" and attributes["activations"][0] != "Sigmoid":
+        raise refusal(_OPERATION, place, "the gate activation sigmoid", attributes["activations"][0])
+    suffix = f"_l{k}" if hasattr(module, f"weight_ih_l{k}") else ""  # a cell's have none
+    suffixes = [suffix, f"{suffix}_reverse"] if directions == 2 else [suffix]
+    return LayerNode(kind, hidden, attributes, _weights(module, layer, suffixes, _layouts.ONNX[kind.lower()]))
 
 
 def _activations(
@@ -105,20 +112,33 @@ def _activations(
     return {name: values * directions for name, values in lists.items() if values}
 
 
-def _weights(module: Any, k: int, kind: str, letters: str, both: bool) -> dict[str, Array]:
-    order = _layouts.ONNX[kind.lower()]
-    suffix = f"_l{k}" if hasattr(module, f"weight_ih_l{k}") else ""  # a cell's have none
-    suffixes = [suffix, f"{suffix}_reverse"] if both else [suffix]
+def _weights(module: Any, layer: Mapping[str, Any], suffixes: Sequence[str], order: str) -> dict[str, Array]:
+    """W, R, B and P; `suffixes` are the parameters' endings, one for each direction."""
+    letters = _core.gate_letters(layer["cell"], layer.get("options"))
 
-    def stacked(name: str, source: str, target: str) -> Array:
-        blocks = [getattr(module, name + end).numpy() for end in suffixes]
-        return np.stack([_layouts.reorder(block, source, target) for block in blocks])
+    def stacked(name: str) -> Array:
+        return np.stack([_rows(getattr(module, name + end).numpy(), layer["cell"], letters, order) for end in suffixes])
 
-    weights = {"W": stacked("weight_ih", letters, order), "R": stacked("weight_hh", letters, order)}
-    if hasattr(module, f"bias_ih{suffix}"):
-        weights["B"] = np.concatenate([stacked("bias_ih", letters, order), stacked("bias_hh", letters, order)], axis=1)
-    if hasattr(module, f"weight_peephole{suffix}"):
+    weights = {"W": stacked("weight_ih")}
+    if layer["cell"] == "indrnn":
+        weights["R"] = np.stack([np.diag(getattr(module, f"weight_u{end}").numpy()) for end in suffixes])
+    else:
+        weights["R"] = stacked("weight_hh")
+    if hasattr(module, f"bias_ih{suffixes[0]}"):
+        given = stacked("bias_ih")
+        own = stacked("bias_hh") if layer["cell"] != "indrnn" else np.zeros_like(given)
+        weights["B"] = np.concatenate([given, own], axis=1)
+    if hasattr(module, f"weight_peephole{suffixes[0]}"):
         rows = "".join(letter for letter in letters if letter != "g")  # (P, H): one row for each gate
-        peepholes = stacked("weight_peephole", rows, _layouts.ONNX_PEEPHOLES)
-        weights["P"] = peepholes.reshape(len(suffixes), -1)
+        blocks = [getattr(module, f"weight_peephole{end}").numpy() for end in suffixes]
+        peepholes = [_layouts.reorder(block, rows, _layouts.ONNX_PEEPHOLES).reshape(-1) for block in blocks]
+        weights["P"] = np.stack(peepholes)
     return weights
+
+
+def _rows(stacked: Array, cell: str, letters: str, order: str) -> Array:
+    """Rows in ONNX' order; a minimal gated unit's f stands for r and, negated, for z."""
+    if cell == "mgu":
+        f, n = np.split(stacked, 2)
+        return np.concatenate([-f, f, n])  # z r n
+    return _layouts.reorder(stacked, letters, order)

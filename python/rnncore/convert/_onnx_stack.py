@@ -73,7 +73,7 @@ def _joined(writer: Writer, name: str, below: Sequence[str]) -> str:
 
 
 def _connected(writer: Writer, name: str, leaf: Any, k: int, y: str, below: str, facts: dict[str, Any]) -> str:
-    """y + x, or t y + (1 - t) x = (y - x) t + x, from the second layer on."""
+    """Y + x, or t y + (1 - t) x = (y - x) t + x, from the second layer on."""
     connection = facts.get("connection", "none")
     if k == 0 or connection in ("none", "dense"):
         return y

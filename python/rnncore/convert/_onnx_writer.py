@@ -50,7 +50,7 @@ class Writer:
         return names[0]
 
     def product(self, name: str, value: str, weight: Array, bias: Array | None = None) -> str:
-        """value W^T + b for W (O, I)."""
+        """Value W^T + b for W (O, I)."""
         given = [value, self.weight(f"{name}.weight", weight.T)]
         if bias is None:
             return self.node("MatMul", given, name)

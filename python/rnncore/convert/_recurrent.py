@@ -135,33 +135,36 @@ def facts_of(spec: RecurrentSpec) -> dict[str, Any]:
     return facts
 
 
+_PLAIN = {"input_size", "layers", "bias", "bidirectional", "dropout"}  # facts that nn.LSTM and its like have too
+
+
 def module_of_spec(spec: RecurrentSpec, dtype: str, batch_first: bool = False) -> Any:
     """The module of `nn` for a stack, with parameters that are still to be loaded."""
-    options = dict(spec.options or {})
+    facts = facts_of(spec)
+    layers = facts["layers"]
+    kinds = [{key: value for key, value in layer.items() if key != "hidden_size"} for layer in layers]
+    common: dict[str, Any] = {"bias": spec.bias, "bidirectional": spec.bidirectional, "dropout": spec.dropout}
+    common |= {"batch_first": batch_first, "dtype": dtype}
+    if any(kind != kinds[0] for kind in kinds) or set(kinds[0]) - {"cell", "options"} or set(facts) - _PLAIN:
+        wiring = {key: value for key, value in facts.items() if key not in _PLAIN}
+        return nn.Recurrent(spec.input_size, layers, **common, **wiring)
+    cell, options = kinds[0]["cell"], dict(kinds[0].get("options", {}))
     activations = {place: _choice_of(**given) for place, given in options.pop("activations", {}).items()}
     if "zoneout_h" in options or "zoneout_c" in options:
         kept = (options.pop("zoneout_h", 0.0), options.pop("zoneout_c", 0.0))
-        options["zoneout"] = kept if spec.cell == "lstm" else kept[0]
-    sizes: Any = spec.hidden_sizes[0] if len(set(spec.hidden_sizes)) == 1 else spec.hidden_sizes
-    options.update(
-        num_layers=len(spec.hidden_sizes),
-        bias=spec.bias,
-        bidirectional=spec.bidirectional,
-        batch_first=batch_first,
-        dropout=spec.dropout,
-        dtype=dtype,
-    )
-    if spec.cell.startswith("rnn"):
-        nonlinearity = spec.cell.removeprefix("rnn-") if spec.cell != "rnn" else activations.get("candidate", "tanh")
-        return nn.RNN(spec.input_size, sizes, nonlinearity=nonlinearity, **options)
-    if activations:
+        options["zoneout"] = kept if cell == "lstm" else kept[0]
+    if cell in ("lstm", "gru", "gru-reset-before", "mgu"):
         options["activations"] = activations
-    if spec.cell == "lstm":
-        return nn.LSTM(spec.input_size, sizes, **options)
-    if spec.cell in ("gru", "gru-reset-before"):
-        return nn.GRU(spec.input_size, sizes, reset_after=spec.cell == "gru", **options)
-    known = "lstm, gru, gru-reset-before, rnn and its kinds"
-    raise ValueError(message("recurrent layer", "cell", f"one of {known}", repr(spec.cell)))
+    else:
+        usual = {"rnn": "tanh", "indrnn": "relu"}.get(cell, cell.removeprefix("rnn-"))
+        options["nonlinearity"] = activations.get("candidate", usual)
+    if cell.startswith("gru"):
+        options["reset_after"] = cell == "gru"
+    classes = {"lstm": nn.LSTM, "gru": nn.GRU, "gru-reset-before": nn.GRU, "mgu": nn.MGU, "indrnn": nn.IndRNN}
+    sizes = [layer["hidden_size"] for layer in layers]
+    size: Any = sizes[0] if len(set(sizes)) == 1 else sizes
+    module: Any = classes.get(cell, nn.RNN)
+    return module(spec.input_size, size, num_layers=len(sizes), **common, **options)
 
 
 def _choice_of(kind: str, alpha: float | None = None, beta: float | None = None) -> Any:

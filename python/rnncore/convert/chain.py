@@ -8,7 +8,7 @@ from typing import Any
 from rnncore import _core, nn
 from rnncore._core import Tensor
 
-RECURRENT = (nn.RNN, nn.LSTM, nn.GRU)
+RECURRENT = (nn.RNN, nn.LSTM, nn.GRU, nn.MGU, nn.IndRNN, nn.Recurrent)
 
 
 class Chain(nn.Module):

@@ -82,8 +82,8 @@ def _declare_input(writer: Writer, leaves: dict[str, nn.Module], recurrent: Sequ
     if isinstance(first, nn.Embedding):
         writer.inputs.append(writer.port("input", "INT64", axes))
     else:
-        width = first.spec.input_size if isinstance(first, (*RECURRENT, *_CELLS)) else None
-        width = width or next((getattr(first, name) for name in _WIDTHS if hasattr(first, name)), "I")
+        known = first.spec if isinstance(first, (*RECURRENT, *_CELLS)) else first
+        width = next((getattr(known, name) for name in _WIDTHS if hasattr(known, name)), "I")
         writer.inputs.append(writer.port("input", writer.float_kind, [*axes, width]))
     if writer.lengths:
         writer.inputs.append(writer.port(writer.lengths, "INT32", ["N"]))
@@ -134,6 +134,6 @@ def _last_step(writer: Writer, name: str, leaf: LastStep, value: str) -> str:
     return writer.node("Concat", ends, name, axis=1)
 
 
-_WIDTHS = ("in_features", "size")  # what layers call the size of their input
+_WIDTHS = ("input_size", "in_features", "size")  # what layers call the size of their input
 _CELLS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
 _FUNCTIONS: dict[type[nn.Module], str] = {nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid", nn.ReLU: "Relu"}
