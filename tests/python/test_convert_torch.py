@@ -209,6 +209,7 @@ def test_what_torch_has_and_rnncore_has_not(torch: Any, tmp_path: Path) -> None:
         (tnn.Linear(2, 2, dtype=torch.float16), "float16"),
         (tnn.utils.parametrizations.weight_norm(tnn.Linear(2, 2)), "ParametrizedLinear"),
         (tnn.Softmax(), "dim"),
+        (tnn.LSTM(2, 5, proj_size=3), "proj_size: expected 0, got 3"),
         (tnn.Dropout(1.0), "probability"),
     ]:
         with pytest.raises(ConversionError, match=message):
