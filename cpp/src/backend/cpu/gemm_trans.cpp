@@ -71,8 +71,8 @@ void copy_panel(T* dst, const TransProduct<T>& p, const Panel& panel, std::int64
   }
 }
 
-// Tile t as [k][kMR]: from at most two runs of columns by copies that write past the row (what follows puts that right),
-// else one by one. Columns beyond the tile's rows are never read.
+// Tile t as [k][kMR]: from at most two runs of columns by copies that write past the row (what follows puts that
+// right), else one by one. Columns beyond the tile's rows are never read.
 template <typename T>
 void copy_tile(T* dst, const TransProduct<T>& p, std::int64_t k0, std::int64_t depth, std::int64_t t) {
   const std::int64_t* const column = p.tiles->column.data() + t * kMR;
@@ -92,7 +92,8 @@ void copy_tile(T* dst, const TransProduct<T>& p, std::int64_t k0, std::int64_t d
       for (std::int64_t i = 0; i < rows; ++i, src += p.a_row, out += kMR)
         for (std::int64_t r = 0; r < valid; ++r) out[r] = src[column[r]];
     } else if (second == 0) {
-      for (std::int64_t i = 0; i < rows; ++i, src += p.a_row, out += kMR) std::memcpy(out, src + begin[0], kWide * sizeof(T));
+      for (std::int64_t i = 0; i < rows; ++i, src += p.a_row, out += kMR)
+        std::memcpy(out, src + begin[0], kWide * sizeof(T));
     } else {
       for (std::int64_t i = 0; i < rows; ++i, src += p.a_row, out += kMR) {
         std::memcpy(out, src + begin[0], kWide * sizeof(T));
@@ -110,7 +111,8 @@ void add_columns(const TransProduct<T>& p, const T* copy, std::int64_t k0, std::
     for (std::int64_t i = 0; i < COUNT; ++i)
       for (const TransSums<T>& to : p.sums)
         if (to.out && (p.tiles->of[t + i] & to.of))
-          for (std::int64_t r = 0; r < p.tiles->rows[t + i]; ++r) visit(to.out[p.tiles->row[t + i] + r], sum[i * kMR + r]);
+          for (std::int64_t r = 0; r < p.tiles->rows[t + i]; ++r)
+            visit(to.out[p.tiles->row[t + i] + r], sum[i * kMR + r]);
   };
   if (k0 > 0 || p.accumulate) each([](const T& out, T& s) { s = out; });
   for (std::int64_t k = 0; k < depth; ++k)
@@ -134,8 +136,7 @@ void trans_product(const Member& member, const TransProduct<T>& p, void* scratch
   const std::vector<Panel> panels = panels_of(p, table);
   const std::int64_t columns = panels.empty() ? 0 : panels.back().copy + panels.back().width;
   const TransTiles& tiles = *p.tiles;
-  const Grid mine =
-      share(member, tiles.size(), static_cast<std::int64_t>(panels.size()), tiles.size() * kMR, columns);
+  const Grid mine = share(member, tiles.size(), static_cast<std::int64_t>(panels.size()), tiles.size() * kMR, columns);
   T* const a_copy = static_cast<T*>(scratch) + member.rank * (kDepth * (columns + kTiles * kMR) + 64);
   T* const b_copy = a_copy + kDepth * kTiles * kMR + 64;
   std::int64_t k0 = 0;

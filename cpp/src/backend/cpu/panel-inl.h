@@ -112,7 +112,7 @@ HWY_NOINLINE void tile(const PanelArgs<T>& p, std::int64_t row) {
   }
 }
 
-// The rows left over after whole tiles.
+// A tile of `left` rows, at most MR.
 template <int MR, int NV, class D, typename T = hn::TFromD<D>>
 HWY_INLINE void rest(const PanelArgs<T>& p, std::int64_t row, std::int64_t left) {
   if constexpr (MR >= 1) {
@@ -124,9 +124,8 @@ HWY_INLINE void rest(const PanelArgs<T>& p, std::int64_t row, std::int64_t left)
 template <int NV, class D, typename T = hn::TFromD<D>>
 void row_panel(const PanelArgs<T>& p) {
   constexpr int MR = tile_rows(NV);
-  std::int64_t row = 0;
-  for (; row + MR <= p.rows; row += MR) tile<MR, NV, D>(p, row);
-  rest<MR - 1, NV, D>(p, row, p.rows - row);
+  const std::int64_t height = even_height(p.rows, MR);
+  for (std::int64_t row = 0; row < p.rows; row += height) rest<MR, NV, D>(p, row, HWY_MIN(height, p.rows - row));
 }
 
 }  // namespace HWY_NAMESPACE

@@ -23,6 +23,13 @@ struct PanelArgs {
   Start start = Start::zero;
 };
 
+// Rows cut into as few tiles of at most `most` as can be, all about as high: a tile of one or two rows has too few
+// chains of additions to keep the multipliers busy.
+constexpr std::int64_t even_height(std::int64_t rows, std::int64_t most) {
+  const std::int64_t tiles = rows > most ? (rows + most - 1) / most : 1;
+  return rows > 0 ? (rows + tiles - 1) / tiles : most;
+}
+
 template <typename T>
 using PanelFunction = void (*)(const PanelArgs<T>&);
 

@@ -190,14 +190,14 @@ struct Steps {
   static HWY_INLINE std::int64_t padded_units(std::int64_t H) { return (H + UB - 1) / UB * UB; }
 
   static void forward(const ForwardStep<T>& s) {
-    constexpr int MR = tile_rows(Cell::kRecurrentCount * VB);
+    const std::int64_t height = even_height(s.row_end - s.row_begin, tile_rows(Cell::kRecurrentCount * VB));
     constexpr int kLast =
         Cell::kRecurrentFirst + Cell::kRecurrentCount;  // slots from kInputCount on start from the bias
     const D d;
     const Options options = options_of(s);
     for (std::int64_t b = s.block_begin; b < s.block_end; ++b) {
-      for (std::int64_t row = s.row_begin; row < s.row_end; row += MR) {
-        const std::int64_t rows = HWY_MIN(static_cast<std::int64_t>(MR), s.row_end - row);
+      for (std::int64_t row = s.row_begin; row < s.row_end; row += height) {
+        const std::int64_t rows = HWY_MIN(height, s.row_end - row);
         for (int slot = Cell::kInputFirst + Cell::kInputCount; slot < kLast; ++slot)
           for (std::int64_t r = 0; r < rows; ++r)
             for (int v = 0; v < VB; ++v) {
@@ -238,11 +238,11 @@ struct Steps {
   }
   // ... and the second.
   static void forward_second(const ForwardStep<T>& s) {
-    constexpr int MR = tile_rows(Cell::kSecondCount * VB);
+    const std::int64_t height = even_height(s.row_end - s.row_begin, tile_rows(Cell::kSecondCount * VB));
     const Options options = options_of(s);
     for (std::int64_t b = s.block_begin; b < s.block_end; ++b) {
-      for (std::int64_t row = s.row_begin; row < s.row_end; row += MR) {
-        const std::int64_t rows = HWY_MIN(static_cast<std::int64_t>(MR), s.row_end - row);
+      for (std::int64_t row = s.row_begin; row < s.row_end; row += height) {
+        const std::int64_t rows = HWY_MIN(height, s.row_end - row);
         product<Cell::kSecondCount>(s, s.p, padded_units(s.H), Cell::kSecondFirst, b, row, rows);
         for (std::int64_t r = 0; r < rows; ++r) forward_row(s, options, b, row + r);
       }
@@ -396,14 +396,14 @@ struct Steps {
 
   template <bool SECOND>
   static void backward_panels(const BackwardStep<T>& s) {
-    constexpr int MR = tile_rows(kBackwardVectors);
+    const std::int64_t height = even_height(s.row_end - s.row_begin, tile_rows(kBackwardVectors));
     constexpr std::int64_t kWidth = kBackwardVectors * kLanes;
     const std::int64_t units = padded_units(s.H);
     const Options options = options_of(s);
     for (std::int64_t panel = s.panel_begin; panel < s.panel_end; ++panel) {
       const std::int64_t end = HWY_MIN(units, (panel + 1) * kWidth);
-      for (std::int64_t row = s.row_begin; row < s.row_end; row += MR) {
-        const std::int64_t rows = HWY_MIN(static_cast<std::int64_t>(MR), s.row_end - row);
+      for (std::int64_t row = s.row_begin; row < s.row_end; row += height) {
+        const std::int64_t rows = HWY_MIN(height, s.row_end - row);
         if constexpr (SECOND) {
           back_product<Cell::kSecondCount>(s, s.gates, s.weights_second, Cell::kSecondFirst, s.dp, Start::zero, panel,
                                            row, rows);

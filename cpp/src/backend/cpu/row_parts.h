@@ -1,7 +1,7 @@
-// How rows of several steps of N sequences lie in working memory: in parts, so that each member of a team has the rows of
-// its own sequences, of all steps, to itself. Between cores that are far apart it costs hundreds of nanoseconds to take a
-// cache line that another has written, and prefetchers, which run some rows ahead, take lines beyond the last row: with the
-// rows of a step side by side, they would take the neighbour's.
+// How rows of several steps of N sequences lie in working memory: in parts, so that each member of a team has the rows
+// of its own sequences, of all steps, to itself. Between cores that are far apart it costs hundreds of nanoseconds to
+// take a cache line that another has written, and prefetchers, which run some rows ahead, take lines beyond the last
+// row: with the rows of a step side by side, they would take the neighbour's.
 #pragma once
 
 #include <algorithm>
