@@ -41,16 +41,36 @@ target_include_directories(rnncore_objects SYSTEM PUBLIC
   ${RNNCORE_HWY_INCLUDE} ${RNNCORE_JSON_INCLUDE} ${RNNCORE_EIGEN_INCLUDE})
 target_link_libraries(rnncore_objects PUBLIC ${RNNCORE_TEAM})
 
-add_library(rnncore $<TARGET_OBJECTS:rnncore_objects>)
-add_library(rnncore::rnncore ALIAS rnncore)
-target_compile_features(rnncore PUBLIC cxx_std_17)
-target_include_directories(rnncore PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/cpp/include>)
-target_link_libraries(rnncore PRIVATE ${RNNCORE_TEAM})
-target_link_options(rnncore PRIVATE ${RNNCORE_SANITIZE_FLAGS})
-if(CMAKE_SYSTEM_NAME STREQUAL "Linux" AND NOT RNNCORE_SANITIZE)  # a sanitizer's names come with the program
-  target_link_options(rnncore PRIVATE -Wl,--no-undefined)
+# rnncore_library(target [kind]): a library of these objects.
+function(rnncore_library target)
+  add_library(${target} ${ARGN} $<TARGET_OBJECTS:rnncore_objects>)
+  add_library(rnncore::${target} ALIAS ${target})
+  target_compile_features(${target} PUBLIC cxx_std_17)
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/cpp/include>)
+  target_link_libraries(${target} PRIVATE ${RNNCORE_TEAM})
+  target_link_options(${target} PRIVATE ${RNNCORE_SANITIZE_FLAGS})
+endfunction()
+
+rnncore_library(rnncore)
+get_target_property(RNNCORE_KIND rnncore TYPE)
+if(RNNCORE_KIND STREQUAL "SHARED_LIBRARY" AND NOT APPLE)
+  set(RNNCORE_MAP ${PROJECT_SOURCE_DIR}/cmake/rnncore.map)
+  target_link_options(rnncore PRIVATE -Wl,--version-script=${RNNCORE_MAP})
+  set_target_properties(rnncore PROPERTIES LINK_DEPENDS ${RNNCORE_MAP})
+  if(NOT RNNCORE_SANITIZE)  # a sanitizer's names come with the program
+    target_link_options(rnncore PRIVATE -Wl,--no-undefined)
+  endif()
 endif()
 if(NOT SKBUILD)  # a wheel holds no symbolic links, so the library inside it has one plain name
   set_target_properties(rnncore PROPERTIES
     VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+endif()
+
+# Beside a shared library, the static one too where both are installed: from the same objects it costs an archive.
+# Without a shared library rnncore::rnncore_static is another name of rnncore::rnncore.
+if(RNNCORE_KIND STREQUAL "STATIC_LIBRARY")
+  add_library(rnncore::rnncore_static ALIAS rnncore)
+elseif(RNNCORE_INSTALL)
+  rnncore_library(rnncore_static STATIC)
+  set_target_properties(rnncore_static PROPERTIES OUTPUT_NAME rnncore)
 endif()

@@ -34,7 +34,7 @@ if(RNNCORE_FUZZ AND NOT RNNCORE_SANITIZE MATCHES thread)
   target_compile_features(rnncore_fuzz PRIVATE cxx_std_17)
   target_include_directories(rnncore_fuzz PRIVATE $<TARGET_PROPERTY:rnncore_objects,INTERFACE_INCLUDE_DIRECTORIES>)
   target_include_directories(rnncore_fuzz SYSTEM PRIVATE ${RNNCORE_JSON_INCLUDE})
-  target_link_libraries(rnncore_fuzz PRIVATE OpenMP::OpenMP_CXX
+  target_link_libraries(rnncore_fuzz PRIVATE ${RNNCORE_TEAM}
     "$<FILTER:$<TARGET_OBJECTS:rnncore_objects>,EXCLUDE,src/(io/|core/vocabulary)>")
   add_dependencies(rnncore_fuzz rnncore_objects)
   add_test(NAME fuzz_model_file COMMAND rnncore_fuzz ${RNNCORE_FUZZ_ARGUMENTS})

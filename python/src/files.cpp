@@ -63,6 +63,12 @@ void bind_model_spec(py::module_& m) {
                result.append(py::make_tuple(p.name, shape_tuple(p.shape), p.fan_hidden));
              return result;
            })
+      .def(
+          "draw",
+          [](const ModelSpec& spec, Generator& generator, const std::string& dtype) {
+            return to_dict(Model(spec, generator, dtype_from_name(dtype)).named_parameters());
+          },
+          py::arg("generator"), py::arg("dtype") = "float32", "Fresh parameters by name, as Model in C++ begins with.")
       .def("to_json", [](const ModelSpec& spec) { return to_json(spec); })
       .def_static("from_json", &model_spec_from_json, py::arg("json"));
 }

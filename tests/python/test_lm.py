@@ -14,6 +14,7 @@ from rnncore import Generator, no_grad
 from rnncore.data import TextCorpus, Vocabulary
 from rnncore.metrics import Score, accuracy, bits, evaluate, perplexity
 from rnncore.models import LanguageModel
+from rnncore.models.files import spec_of
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +156,15 @@ def test_save_and_load_float64_without_vocabulary(tmp_path: Path) -> None:
         assert np.array_equal(loaded([[1]])[0].numpy(), model([[1]])[0].numpy())
     with pytest.raises(ValueError, match="vocabulary: expected one"):
         loaded.log_prob("text")
+
+
+@pytest.mark.parametrize("options", [{}, {"tie_weights": True, "dtype": "float64"}, {"num_layers": 2, "cell": "gru"}])
+def test_c_plus_plus_begins_with_the_same_parameters(corpus: TextCorpus, options: dict[str, object]) -> None:
+    model = small_model(corpus, seed=5, **options)
+    drawn = spec_of(model.config).draw(Generator(5), model.config.dtype)
+    assert drawn.keys() == dict(model.named_parameters()).keys()
+    for name, parameter in model.named_parameters():
+        assert drawn[name].numpy().tobytes() == parameter.numpy().tobytes(), name
 
 
 def test_a_bidirectional_language_model_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
@@ -43,9 +44,24 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _cmake_dir(asked: bool) -> None:
+    if asked:
+        import rnncore
+
+        folder = Path(rnncore.__file__).parent / "lib" / "cmake" / "rnncore"
+        if not folder.is_dir():
+            hint = "this is no installed package: pip install it, or use the build folder's"
+            raise RuntimeError(message("cmake-dir", str(folder), "the C++ package", "no such folder", hint))
+        typer.echo(str(folder))
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    cmake_dir: bool = typer.Option(
+        False, "--cmake-dir", callback=_cmake_dir, is_eager=True, help="Print where the C++ package is (rnncore_DIR)."
+    ),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error (before the command)."),
 ) -> None:
     """Recurrent neural networks, fast: train, score and sample language models.
