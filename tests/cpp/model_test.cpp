@@ -216,6 +216,18 @@ TEST(Model, SnapshotsHoldDelayedStates) {
   EXPECT_EQ(first, second);
 }
 
+// A stack with wiring: constants where parameters begin with one, and the stream's bits and snapshots as ever.
+TEST(Model, WiredStacksStreamToo) {
+  ModelSpec spec = spec_of(kKinds[0], CellKind::gru);
+  spec.recurrent.connection = Connection::highway;
+  spec.recurrent.learn_initial_state = true;
+  spec.recurrent.layers[1].period = 2;
+  Generator generator(12);
+  const Model model(spec, generator);
+  EXPECT_EQ(model.parameter("rnn.bias_highway_l1").data<float>()[0], -1.0f);
+  expect_stream_equals_sequence<float>(model, input_of(spec, generator));
+}
+
 TEST(Model, TrainsInPlace) {
   ModelSpec spec = spec_of(kKinds[5]);
   spec.dropout = 0.1;
@@ -265,6 +277,8 @@ TEST(Model, SpecificationsThatMakeNoSenseAreRefused) {
   refused(kKinds[2], [](ModelSpec& s) { s.tie_weights = true; });
   refused(kKinds[2], [](ModelSpec& s) { s.embedding_size = 7; });
   refused(kKinds[4], [](ModelSpec& s) { s.pooling = Pooling::mean; });
+  refused(kKinds[2], [](ModelSpec& s) { s.recurrent.merge = Merge::sum; });
+  refused(kKinds[6], [](ModelSpec& s) { s.recurrent.connection = Connection::residual; });
   refused(kKinds[5], [](ModelSpec& s) { s.output_size = 0; });
   refused(kKinds[5], [](ModelSpec& s) { s.embedding_size = 6; });
   refused(kKinds[5], [](ModelSpec& s) { s.recurrent.input_size = std::int64_t{1} << 40; });

@@ -65,7 +65,9 @@ Model::Model(ModelSpec spec, Generator& generator, DType dtype) : spec_(std::mov
     const double bound = 1.0 / std::sqrt(static_cast<double>(info.fan_hidden));
     // A tied head still takes its call of the generator, as Python's does: the same seed, the same model.
     if (info.name == "head.bias" && spec_.tie_weights) generator.next_call();
-    if (info.name == "embedding.weight")
+    if (info.start)
+      parameter.fill_(*info.start);
+    else if (info.name == "embedding.weight")
       generator.normal_(parameter, 0.0, 1.0);
     else
       generator.uniform_(parameter, -bound, bound);

@@ -58,6 +58,12 @@ void check_head(const ModelSpec& spec) {
     throw_argument("ModelSpec", "pooling", std::string("none for a ") + kind, name_of(spec.pooling));
   if (!pooled && spec.kind == ModelKind::classifier)
     throw_argument("ModelSpec", "pooling", "last or mean for a classifier", "none");
+  const RecurrentSpec& stack = spec.recurrent;
+  const bool plain = (stack.connection == Connection::none || stack.connection == Connection::dense) &&
+                     (!stack.bidirectional || stack.merge == Merge::concat) && stack.output_dropout == 0.0;
+  if (spec.pooling == Pooling::last && !plain)
+    throw_argument("ModelSpec", "pooling", "mean or none for this stack", "last",
+                   "its output is more than its top layer's state (connections, merged directions, output_dropout)");
   if (!spec.tie_weights) return;
   if (!language_model) throw_argument("ModelSpec", "tie_weights", std::string("false for a ") + kind, "true");
   if (spec.recurrent.output_size() != spec.embedding_size)
