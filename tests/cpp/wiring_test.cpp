@@ -271,7 +271,9 @@ TEST(Wiring, Regularisers) {
     std::int64_t zeros = 0;
     for (std::int64_t i = 0; i < y.numel(); ++i) zeros += y.data<double>()[i] == 0.0;
     const auto columns = static_cast<std::int64_t>(std::count(dropped.begin(), dropped.end(), true));
-    if (same_mask) EXPECT_EQ(zeros, 4 * columns) << "a dropped unit is dropped at every step";
+    if (same_mask) {
+      EXPECT_EQ(zeros, 4 * columns) << "a dropped unit is dropped at every step";
+    }
     RecurrentSpec plain = spec;
     plain.dropout = plain.input_dropout = plain.output_dropout = plain.weight_drop = 0.0;
     plain.same_mask = false;
