@@ -33,6 +33,19 @@ TEST(LossGradients, LayerNorm) {
   expect_gradients([](const Inputs& in) { return layer_norm(in[0], in[1], {}); }, {x, w});
 }
 
+// Values, since a wrong factor is the derivative of a wrong loss: ln 4 for each target that counts.
+TEST(LossValues, TheMeanIsOverTheTargetsThatCount) {
+  const Tensor logits = Tensor::zeros({3, 4}, DType::float64), targets = ids({1, 2, 0}, {3});
+  LossOptions options;
+  options.ignore_index = 2;
+  EXPECT_NEAR(cross_entropy(logits, targets, options).item(), std::log(4.0), 1e-15);
+  const Tensor x = Tensor::zeros({3, 5}, DType::float64), weight = numbers({4, 5}, 3);
+  EXPECT_NEAR(linear_cross_entropy(x, weight, {}, targets, options).item(), std::log(4.0), 1e-15);
+  EXPECT_NEAR(nll_loss(log_softmax(logits, 1), targets, options).item(), std::log(4.0), 1e-15);
+  options.reduction = Reduction::sum;
+  EXPECT_NEAR(cross_entropy(logits, targets, options).item(), 2 * std::log(4.0), 1e-15);
+}
+
 std::vector<LossOptions> all_options() {
   std::vector<LossOptions> all;
   for (const Reduction reduction : {Reduction::none, Reduction::mean, Reduction::sum})

@@ -117,6 +117,9 @@ TEST(Random, SampleFollowsTheProbabilities) {
   f = frequencies(logits, {1.0, 0, 0.7});  // 0.5 + 0.3 reach it
   EXPECT_NEAR(f[1], 0.375, 0.015);
   EXPECT_EQ(f[2] + f[3], 0.0);
+  f = frequencies({0, 0, 0, 0}, {1.0, 0, 0.5});  // two reach it exactly: the third is one too many
+  EXPECT_NEAR(f[0], 0.5, 0.015);
+  EXPECT_EQ(f[2] + f[3], 0.0);
   EXPECT_NEAR(frequencies(logits, {1.0, 0, 0.01})[0], 1.0, 1e-9);
   EXPECT_NEAR(frequencies(logits, {0.0, 0, 1.0})[0], 1.0, 1e-9);
   EXPECT_EQ(frequencies({-1.0, -std::numeric_limits<double>::infinity(), -1.0}, {})[1], 0.0);

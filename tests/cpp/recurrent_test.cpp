@@ -311,6 +311,21 @@ TEST_P(RecurrentBits, EveryTargetAgreesWithTheBestOne) {
 }
 
 // Token inputs: the table gives the bits of the lookup, and the same gradients up to the order of sums.
+// The gradient of a token is the chain of its steps' gradients in the order of time. A ReLU without recurrence whose
+// weights are 1 hands dy through, and these numbers have another sum in any other order.
+TEST(RecurrentOrder, TheTokenTableAddsInTheOrderOfTime) {
+  RecurrentSpec spec;
+  spec.input_size = 1;
+  spec.layers = {{CellKind::rnn_relu, 1}};
+  spec.bias = false;
+  RecurrentInput input;
+  input.ids = Tensor::zeros({4, 1}, DType::int64);
+  input.embedding = Tensor::full({1, 1}, 1.0).set_requires_grad(true);
+  const Tensor y = recurrent(spec, {Tensor::full({1, 1}, 1.0), Tensor::zeros({1, 1})}, input).y;
+  y.backward(Tensor::from(std::vector<float>{1, 1e8f, -1e8f, 2}, {4, 1, 1}));
+  EXPECT_EQ(input.embedding.grad().item(), 2.0);  // backwards in time it would be 1
+}
+
 TEST_P(RecurrentBits, TokenTableEqualsLookup) {
   const std::int64_t T = 30, N = 4, V = 11, I = 6;
   const RecurrentSpec spec = make_spec(GetParam(), I, {13, 9}, true, true);
