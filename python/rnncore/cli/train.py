@@ -69,6 +69,25 @@ def language_model(
     embedding: int | None = typer.Option(None, "--embedding", metavar="N", help="Embedding size; default: --hidden."),
     tie_weights: bool = typer.Option(False, "--tie-weights", help="Use the embedding as the output layer too."),
     dropout: float = typer.Option(0.0, "--dropout", metavar="X", help="Probability, in [0, 1)."),
+    variational: bool = typer.Option(False, "--variational", help="One dropout mask for all steps of a chunk."),
+    weight_drop: float = typer.Option(0.0, "--weight-drop", metavar="X", help="Dropout on the recurrent weights."),
+    embedding_dropout: float = typer.Option(
+        0.0, "--embedding-dropout", metavar="X", help="Probability of dropping a token's whole embedding."
+    ),
+    activation_penalty: float = typer.Option(
+        0.0, "--activation-penalty", metavar="X", help="Weight of the mean squared output (AR)."
+    ),
+    temporal_penalty: float = typer.Option(
+        0.0, "--temporal-penalty", metavar="X", help="Weight of the output's mean squared change (TAR)."
+    ),
+    connection: str = typer.Option(
+        "none", "--connection", metavar="NAME", help="Between layers: none, residual, highway or dense."
+    ),
+    learn_initial_state: bool = typer.Option(
+        False, "--learn-initial-state", help="Learn the state a text begins with."
+    ),
+    init: str = typer.Option("uniform", "--init", metavar="NAME", help="uniform, xavier, he, orthogonal or identity."),
+    forget_bias: float | None = typer.Option(None, "--forget-bias", metavar="X", help="LSTM: start value."),
     bptt: int = typer.Option(50, "--bptt", metavar="N", help="New steps of an update (k1)."),
     bptt_back: int | None = typer.Option(
         None, "--bptt-back", metavar="N", help="Steps that the gradient goes back (k2)."
@@ -127,7 +146,10 @@ def language_model(
     corpus = source.load()
     model = LanguageModel(
         vocabulary=corpus.vocabulary, embedding_size=embedding, hidden_size=hidden, num_layers=layers, cell=cell,
-        dropout=dropout, tie_weights=tie_weights, generator=Generator(seed),
+        dropout=dropout, tie_weights=tie_weights, variational=variational, weight_drop=weight_drop,
+        embedding_dropout=embedding_dropout, activation_penalty=activation_penalty, temporal_penalty=temporal_penalty,
+        connection=connection, learn_initial_state=learn_initial_state, init=init, forget_bias=forget_bias,
+        generator=Generator(seed),
     )  # fmt: skip
     trainer = Trainer(model, corpus, config, source=source)
     folder = free_folder(Path("runs") / text.stem) if out is None else out

@@ -17,18 +17,12 @@ _TIED = "head.weight"  # not stored when it is the embedding's
 
 def spec_of(config: LanguageModelConfig) -> _core.ModelSpec:
     """The engine's description of a model."""
-    recurrent = _core.RecurrentSpec(
-        config.cell,
-        config.embedding_size,
-        [config.hidden_size] * config.num_layers,
-        dropout=config.dropout if config.num_layers > 1 else 0.0,
-    )
     return _core.ModelSpec(
         vocab_size=config.vocab_size,
         embedding_size=config.embedding_size,
-        recurrent=recurrent,
+        recurrent=config.recurrent_spec(),
         tie_weights=config.tie_weights,
-        dropout=config.dropout,
+        dropout=0.0 if config.variational else config.dropout,
     )
 
 
@@ -49,10 +43,13 @@ def load_language_model(path: PathLike, *, generator: Generator | None = None) -
     """See `LanguageModel.load`."""
     name = os.fspath(path)
     spec, parameters, vocabulary_json, training_json = _core.load_model(name)
+    stack = json.loads(_core.recurrent_spec_json(spec.recurrent))
     sizes = spec.recurrent.hidden_sizes
-    if spec.kind != "language_model" or len(set(sizes)) != 1 or spec.recurrent.bidirectional:
-        got = f"{spec.kind} with layers {sizes}"
-        raise OSError(message("load model", name, "a language model with layers of one size", got))
+    uniform = all(layer == {"cell": spec.recurrent.cell, "hidden_size": sizes[0]} for layer in stack["layers"])
+    if spec.kind != "language_model" or not uniform or spec.recurrent.bidirectional:
+        got = f"{spec.kind} with layers {stack['layers']}"
+        raise OSError(message("load model", name, "a language model with plain layers of one cell and size", got))
+    variational = stack.get("same_mask", False)
     try:
         vocabulary = json.loads(vocabulary_json)
         model = LanguageModel(
@@ -61,8 +58,10 @@ def load_language_model(path: PathLike, *, generator: Generator | None = None) -
             hidden_size=sizes[0],
             num_layers=len(sizes),
             cell=spec.recurrent.cell,
-            dropout=spec.dropout,
+            dropout=stack["input_dropout"] if variational else spec.dropout,
             tie_weights=spec.tie_weights,
+            variational=variational,
+            **{name: stack[name] for name in ("connection", "weight_drop", "learn_initial_state") if name in stack},
             vocabulary=None if vocabulary is None else Vocabulary.from_json(vocabulary),
             dtype=parameters["embedding.weight"].dtype,
             generator=generator,

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnncore import Generator, Tensor, nn, no_grad
+from rnncore import Generator, Tensor, _core, nn, no_grad
 from rnncore._messages import message
 from rnncore.data.batches import Ids, Streams
 from rnncore.data.text import PathLike
 from rnncore.data.vocabulary import Vocabulary
 from rnncore.nn import functional as F
+from rnncore.nn.stack import recurrent_spec
 
 CELLS = ("rnn-tanh", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before")
 State = tuple[Tensor, ...]  # (h,) or, for the LSTM, (h, c); each (num_layers, N, H)
@@ -34,6 +35,15 @@ class LanguageModelConfig:
     dropout: float
     tie_weights: bool
     dtype: str
+    connection: str = "none"
+    variational: bool = False
+    weight_drop: float = 0.0
+    embedding_dropout: float = 0.0
+    activation_penalty: float = 0.0
+    temporal_penalty: float = 0.0
+    learn_initial_state: bool = False
+    init: str = "uniform"
+    forget_bias: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "hidden_size", "num_layers", "embedding_size"):
@@ -42,8 +52,14 @@ class LanguageModelConfig:
                 raise ValueError(message("language model", name, "at least 1", repr(value)))
         if self.cell not in CELLS:
             raise ValueError(message("language model", "cell", " | ".join(CELLS), repr(self.cell)))
-        if not 0 <= self.dropout < 1:
-            raise ValueError(message("language model", "dropout", "a probability in [0, 1)", str(self.dropout)))
+        for name in ("dropout", "weight_drop", "embedding_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(message("language model", name, "a probability in [0, 1)", str(getattr(self, name))))
+        for name in ("activation_penalty", "temporal_penalty"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(message("language model", name, "0 or more", str(getattr(self, name))))
+        if self.variational and self.dropout == 0:
+            raise ValueError(message("language model", "variational", "False, as dropout is 0", "True"))
         if self.dtype not in ("float32", "float64"):
             raise ValueError(message("language model", "dtype", "float32 | float64", repr(self.dtype)))
         if self.tie_weights and self.embedding_size != self.hidden_size:
@@ -56,6 +72,27 @@ class LanguageModelConfig:
                     "tied input and output embeddings have one size",
                 )
             )
+
+    @property
+    def is_wired(self) -> bool:
+        """Whether the stack is more than a chain of plain layers."""
+        plain = (self.connection, self.variational, self.weight_drop, self.learn_initial_state, self.init)
+        return plain != ("none", False, 0.0, False, "uniform") or self.forget_bias is not None
+
+    def recurrent_spec(self) -> _core.RecurrentSpec:
+        """The engine's description of the stack."""
+        drop = self.dropout if self.variational else 0.0
+        return recurrent_spec(
+            self.embedding_size,
+            [nn.Layer(self.cell, self.hidden_size)] * self.num_layers,
+            dropout=self.dropout if self.num_layers > 1 else 0.0,
+            connection=self.connection,
+            input_dropout=drop,
+            output_dropout=drop,
+            same_mask=self.variational,
+            weight_drop=self.weight_drop,
+            learn_initial_state=self.learn_initial_state,
+        )
 
 
 class LanguageModel(nn.Module):
@@ -72,6 +109,15 @@ class LanguageModel(nn.Module):
         cell: "lstm" (default), "gru", "gru-reset-before", "rnn-tanh", "rnn-relu" or "rnn-sigmoid".
         dropout: probability, in training, on the embedding's output, between layers and on the stack's output.
         tie_weights: the head uses the embedding's weights (E = H).
+        connection: between layers: "none" (default), "residual", "highway" or "dense"; see `nn.Recurrent`.
+        variational: dropout with one mask for all steps of a chunk (Gal & Ghahramani 2016); default False.
+        weight_drop: probability, in training, on the recurrent weights (Merity et al. 2018).
+        embedding_dropout: probability, in training, of a token's whole embedding (Gal & Ghahramani 2016).
+        activation_penalty: alpha of alpha * mean(h^2) on the output that the head sees (Merity et al. 2017).
+        temporal_penalty: beta of beta * mean((h_t - h_{t-1})^2) on the stack's output. Neither counts in the loss
+            that is reported.
+        learn_initial_state: the states at the start of a text are parameters.
+        init, forget_bias: start values of the stack, as `nn.Recurrent`.
         bidirectional: refused.
         vocabulary: for text in and out; saved with the model.
         dtype: "float32" (default) or "float64".
@@ -91,6 +137,15 @@ class LanguageModel(nn.Module):
         cell: str = "lstm",
         dropout: float = 0.0,
         tie_weights: bool = False,
+        connection: str = "none",
+        variational: bool = False,
+        weight_drop: float = 0.0,
+        embedding_dropout: float = 0.0,
+        activation_penalty: float = 0.0,
+        temporal_penalty: float = 0.0,
+        learn_initial_state: bool = False,
+        init: str = "uniform",
+        forget_bias: float | None = None,
         bidirectional: bool = False,
         vocabulary: Vocabulary | None = None,
         dtype: str = "float32",
@@ -106,8 +161,11 @@ class LanguageModel(nn.Module):
             raise ValueError(message("language model", "vocabulary", f"{vocab_size} tokens", str(len(vocabulary))))
         embedding_size = hidden_size if embedding_size is None else embedding_size
         self.config = LanguageModelConfig(
-            vocab_size, embedding_size, hidden_size, num_layers, cell, float(dropout), tie_weights, dtype
-        )
+            vocab_size, embedding_size, hidden_size, num_layers, cell, float(dropout), tie_weights, dtype, connection,
+            variational, float(weight_drop), float(embedding_dropout), float(activation_penalty),
+            float(temporal_penalty), learn_initial_state, init, forget_bias,
+        )  # fmt: skip
+        self._penalties: list[Tensor] = []
         self.vocabulary = vocabulary
         self.training_facts: dict[str, Any] | None = None
         self.generator = Generator(0) if generator is None else generator
@@ -120,7 +178,7 @@ class LanguageModel(nn.Module):
         self.head = nn.Linear(config.hidden_size, config.vocab_size, dtype=config.dtype, generator=generator)
         if config.tie_weights:
             self.head.weight = self.embedding.weight
-        self.drop = nn.Dropout(config.dropout, generator=generator)
+        self.drop = nn.Dropout(0.0 if config.variational else config.dropout, generator=generator)
 
     def forward(self, ids: Tensor | ArrayLike, state: State | None = None) -> tuple[Tensor, State]:
         """Logits of the next token at every step.
@@ -141,11 +199,30 @@ class LanguageModel(nn.Module):
         """The stack's output (T, N, H), with dropout in training, and the state after the last step."""
         before = None if state is None else (state if len(state) == 2 else state[0])
         options = {} if lengths is None else {"lengths": _ids(lengths)}
-        if self.training and self.config.dropout > 0:
-            output, after = self.rnn(self.drop(self.embedding(_ids(ids))), before, **options)
+        table: Tensor = self.embedding.weight
+        if self.training and self.config.embedding_dropout > 0:
+            table = F.embedding_dropout(table, self.config.embedding_dropout, generator=self.generator)
+        if self.training and self.drop.p > 0:
+            output, after = self.rnn(self.drop(F.embedding(_ids(ids), table)), before, **options)
         else:  # nothing stands between the embedding and the first layer: its input product is a table
-            output, after = self.rnn(_ids(ids), before, embedding=self.embedding.weight, **options)
-        return self.drop(output), tuple(after) if isinstance(after, tuple | list) else (after,)
+            output, after = self.rnn(_ids(ids), before, embedding=table, **options)
+        dropped = self.drop(output)
+        self._penalise(output, dropped)
+        return dropped, tuple(after) if isinstance(after, tuple | list) else (after,)
+
+    def _penalise(self, output: Tensor, dropped: Tensor) -> None:
+        config = self.config
+        if not self.training or not _core.grad_enabled():
+            return
+        if config.activation_penalty > 0:
+            self._penalties.append(F.activation_penalty(dropped) * config.activation_penalty)
+        if config.temporal_penalty > 0 and output.shape[0] > 1:
+            self._penalties.append(F.temporal_activation_penalty(output) * config.temporal_penalty)
+
+    def take_penalty(self) -> Tensor | None:
+        """The penalties of the passes since the last call, to be added to the loss; None where there are none."""
+        penalties, self._penalties = self._penalties, []
+        return sum(penalties[1:], penalties[0]) if penalties else None
 
     def loss(
         self,
@@ -279,8 +356,33 @@ def _ids(values: Tensor | ArrayLike) -> Tensor:
     return Tensor(np.ascontiguousarray(values, dtype=np.int64))
 
 
+class _WiredStack(nn.Recurrent):
+    """`nn.Recurrent` with layers of one cell and size, and the state as `nn.LSTM` and `nn.GRU` have it."""
+
+    def forward(  # type: ignore[override]
+        self, input: Tensor, hx: Any = None, *, lengths: Tensor | None = None, embedding: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        h, c = hx if isinstance(hx, tuple | list) else (hx, None)
+        output, h_n, c_n = _core.recurrent(
+            self.spec, self._parameters(), input, h, c, lengths, None, self.training, self.generator, embedding
+        )
+        return output, h_n if c_n is None else (h_n, c_n)
+
+
+def _wired(config: LanguageModelConfig, generator: Generator) -> nn.Module:
+    stack = _WiredStack.__new__(_WiredStack)
+    nn.Module.__init__(stack)
+    stack.build(
+        config.recurrent_spec(), init=config.init, forget_bias=config.forget_bias, dtype=config.dtype,
+        generator=generator,
+    )  # fmt: skip
+    return stack
+
+
 def _recurrent(config: LanguageModelConfig, generator: Generator) -> nn.Module:
     sizes = (config.embedding_size, config.hidden_size, config.num_layers)
+    if config.is_wired:
+        return _wired(config, generator)
     dropout = config.dropout if config.num_layers > 1 else 0.0
     if config.cell == "lstm":
         return nn.LSTM(*sizes, dropout=dropout, dtype=config.dtype, generator=generator)

@@ -10,18 +10,22 @@ from rnncore._core import dropout as _dropout
 from rnncore._tensor import as_tensor, fresh_generator
 
 __all__ = [
+    "activation_penalty",
     "cross_entropy",
     "dropout",
     "embedding",
+    "embedding_dropout",
     "layer_norm",
     "linear",
     "linear_cross_entropy",
     "log_softmax",
     "nll_loss",
     "relu",
+    "same_mask_dropout",
     "sigmoid",
     "softmax",
     "tanh",
+    "temporal_activation_penalty",
 ]
 
 
@@ -100,3 +104,51 @@ def dropout(
 ) -> Tensor:
     """Zeroes elements with probability `p` and scales the rest by 1/(1-p); the identity unless `training`."""
     return _dropout(input, p, training, generator or fresh_generator())
+
+
+def same_mask_dropout(
+    input: Tensor, p: float = 0.5, training: bool = True, *, generator: _core.Generator | None = None
+) -> Tensor:
+    """`dropout` of (T, N, F) with one mask (N, F) for all T steps (Gal & Ghahramani 2016)."""
+    if input.ndim != 3:
+        raise ValueError(f"[same_mask_dropout] input: expected shape (T, N, F), got {input.shape}")
+    if not training or p == 0.0:
+        return input
+    ones = _core.full((1, *input.shape[1:]), 1.0, input.dtype)
+    return input * _dropout(ones, p, True, generator or fresh_generator())
+
+
+def embedding_dropout(
+    weight: Tensor, p: float = 0.1, training: bool = True, *, generator: _core.Generator | None = None
+) -> Tensor:
+    """`dropout` of whole rows of an embedding (V, E): a token is dropped wherever it stands (Gal & Ghahramani 2016)."""
+    if weight.ndim != 2:
+        raise ValueError(f"[embedding_dropout] weight: expected shape (V, E), got {weight.shape}")
+    if not training or p == 0.0:
+        return weight
+    return weight * _dropout(
+        _core.full((weight.shape[0], 1), 1.0, weight.dtype), p, True, generator or fresh_generator()
+    )
+
+
+def activation_penalty(input: Tensor) -> Tensor:
+    """mean(h^2) over outputs of any shape: activation regularisation, AR (Merity et al. 2017).
+
+    >>> import rnncore
+    >>> activation_penalty(rnncore.tensor([[3.0, 1.0]])).item()
+    5.0
+    """
+    return (input * input).mean()
+
+
+def temporal_activation_penalty(input: Tensor) -> Tensor:
+    """mean((h_t - h_(t-1))^2) over (T, N, H), T >= 2: temporal activation regularisation, TAR (Merity et al. 2017).
+
+    >>> import rnncore
+    >>> temporal_activation_penalty(rnncore.tensor([[[1.0]], [[4.0]]])).item()
+    9.0
+    """
+    if input.shape[0] < 2:
+        raise ValueError(f"[temporal_activation_penalty] input: expected at least two steps, got shape {input.shape}")
+    change = input[1:] - input[:-1]
+    return (change * change).mean()

@@ -155,14 +155,33 @@ class Recurrent(Module):
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
-        self.batch_first = batch_first
-        self.dtype = dtype
-        self.generator = generator_or_fresh(generator)
-        self.spec = recurrent_spec(
+        spec = recurrent_spec(
             input_size, layers, bias=bias, bidirectional=bidirectional, dropout=dropout, merge=merge, reverse=reverse,
             connection=connection, input_dropout=input_dropout, output_dropout=output_dropout, same_mask=same_mask,
             weight_drop=weight_drop, learn_initial_state=learn_initial_state,
         )  # fmt: skip
+        self.build(
+            spec, batch_first=batch_first, init=init, scale=scale, forget_bias=forget_bias, chrono=chrono, dtype=dtype,
+            generator=generator,
+        )  # fmt: skip
+
+    def build(
+        self,
+        spec: RecurrentSpec,
+        *,
+        batch_first: bool = False,
+        init: str = "uniform",
+        scale: float = 1.0,
+        forget_bias: float | None = None,
+        chrono: float | None = None,
+        dtype: str = "float32",
+        generator: Generator | None = None,
+    ) -> None:
+        """Makes the module the holder of a specification's parameters."""
+        self.spec = spec
+        self.batch_first = batch_first
+        self.dtype = dtype
+        self.generator = generator_or_fresh(generator)
         parameters = {name: Parameter(_core.empty(shape, dtype)) for name, shape, _ in self.spec.parameters()}
         initialise(
             self.spec, parameters, init, scale=scale, forget_bias=forget_bias, chrono=chrono, generator=self.generator

@@ -247,7 +247,8 @@ class Trainer:
         nats = loss.item()
         if math.isinf(metrics.perplexity(nats)) or math.isnan(nats):
             self.diverged(f"a loss of {nats:g} nats", blame(self.model, loss))
-        loss.backward()
+        penalty = self.model.take_penalty()
+        (loss if penalty is None else loss + penalty).backward()
         self._last_lr = self.optimizer.lr
         try:
             norm = self.optimizer.step(clip_norm=config.clip_norm, clip_value=config.clip_value)
