@@ -16,7 +16,7 @@ from rnncore import Tensor, nn
 from rnncore.nn import Layer
 from rnncore.nn.stack import recurrent_spec
 
-CELLS = ("rnn-tanh", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before")
+CELLS = ("rnn-tanh", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before", "mgu", "indrnn")
 
 layers = st.builds(
     Layer,
@@ -216,6 +216,8 @@ def test_starts_of_a_stack() -> None:
     assert (made(init="identity", scale=0.5)["weight_hh_l1"] == np.tile(0.5 * np.eye(4), (3, 1))).all()
     bound = np.sqrt(6 / (3 + 6))  # Xavier, a gate at a time
     assert bound * 0.7 < np.abs(made(init="xavier")["weight_ih_l0"]).max() <= bound
+    ind = nn.Recurrent(3, [Layer("indrnn", 4)], init="identity", scale=0.9)
+    assert (ind.weight_u_l0.detach().numpy() == np.float32(0.9)).all()
     p = made(forget_bias=1.0)
     assert (p["bias_ih_l0"][6:12] == 1).all()
     assert not p["bias_hh_l0"][6:12].any()

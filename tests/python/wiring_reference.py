@@ -23,6 +23,10 @@ def cell_step(cell: str, gi: np.ndarray, w_hh: np.ndarray, b_hh: np.ndarray, h: 
         i, f, g, o = np.split(gi + w_hh @ h + b_hh, 4)
         c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
         return _sigmoid(o) * np.tanh(c), c
+    if cell == "mgu":
+        f = _sigmoid(gi[:size] + w_hh[:size] @ h + b_hh[:size])
+        n = np.tanh(gi[size:] + w_hh[size:] @ (f * h) + b_hh[size:])
+        return (1 - f) * h + f * n, c
     ir, iz, in_ = np.split(gi, 3)
     gh = w_hh @ h + b_hh
     r, z = _sigmoid(ir + gh[:size]), _sigmoid(iz + gh[size : 2 * size])
@@ -72,8 +76,11 @@ class RowOfLayer:
                     else f"weight_delay{s[: -len('_reverse')]}_d{d}_reverse"
                 )
                 gi = gi + p[name] @ line[d - 1]
-            w_hh = p[f"weight_hh{s}"]
-            h, c = cell_step(self.cell, gi, w_hh, p.get(f"bias_hh{s}", np.zeros(len(w_hh))), self.h, self.c)
+            if self.cell == "indrnn":
+                h, c = np.maximum(gi + p[f"weight_u{s}"] * self.h, 0), self.c
+            else:
+                w_hh = p[f"weight_hh{s}"]
+                h, c = cell_step(self.cell, gi, w_hh, p.get(f"bias_hh{s}", np.zeros(len(w_hh))), self.h, self.c)
             self.past = line[: len(self.past)]
             self.h, self.c = h, c
         self.clock += 1

@@ -119,7 +119,7 @@ def stack_(
     """Start values of a recurrent stack, each gate's block of rows on its own.
 
     ======== ============================ ================================= ======
-    start    weight_hh                    other weights                     biases
+    start    weight_hh (IndRNN: weight_u) other weights                     biases
     ======== ============================ ================================= ======
     uniform  U(-1/sqrt(H), 1/sqrt(H))     the same                          the same
     xavier   Xavier uniform               Xavier uniform                    0
@@ -145,12 +145,14 @@ def stack_(
         per_gate = name.startswith(("weight_ih", "weight_hh", "weight_delay", "bias_ih", "bias_hh"))
         hidden = parameter.shape[0] // (len(letters) if per_gate else 1)
         if start == "uniform":
-            width = parameter.shape[-1] if name.startswith(("weight_peephole", "h_0", "c_0")) else hidden
+            width = parameter.shape[-1] if name.startswith("weight_peephole") else hidden
             uniform_(parameter, -1.0 / math.sqrt(width), 1.0 / math.sqrt(width), generator=generator)
-        elif parameter.ndim != 2:
+        elif name.startswith("weight_u") and start == "identity":
+            constant_(parameter, scale)
+        elif parameter.ndim != 2 and not name.startswith("weight_u"):
             zeros_(parameter)
-        elif name.startswith("weight_peephole"):
-            width = parameter.shape[1]
+        elif name.startswith(("weight_peephole", "weight_u")):
+            width = parameter.shape[-1]
             uniform_(parameter, -1.0 / math.sqrt(width), 1.0 / math.sqrt(width), generator=generator)
         else:
             for first in range(0, parameter.shape[0], hidden):
@@ -197,15 +199,15 @@ def gate_biases_(
         raise ValueError("[init] chrono: expected None beside forget_bias, got a number; both set the forget gates")
     if chrono is not None and not chrono > 2:
         raise ValueError(f"[init] chrono: expected a number of steps above 2, got {chrono}")
-    wanted = "f" if chrono is None else "fz"
     argument = "forget_bias" if chrono is None else "chrono"
     done = False
     for name, parameter in parameters.items():
         if not name.startswith("bias_ih"):
             continue
         letters, hidden = gates[_layer_of(name)], parameter.shape[0] // len(gates[_layer_of(name)])
-        other = parameters[name.replace("bias_ih", "bias_hh")].detach()
-        for gate in (letter for letter in letters if letter in wanted):
+        keeps = {"ifgo": "f", "rzn": "z"}.get(letters, "")  # the gate that keeps the old state
+        for gate in keeps if chrono is not None or keeps == "f" else "":
+            other = parameters[name.replace("bias_ih", "bias_hh")].detach()
             span = slice(letters.index(gate) * hidden, (letters.index(gate) + 1) * hidden)
             value = Tensor(np.full(hidden, forget_bias or 0.0), dtype=parameter.dtype)
             if chrono is not None:
