@@ -271,5 +271,19 @@ TEST_F(ModelFileTest, UnalignedDataIsRead) {
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(model.parameter("embedding.weight").raw()) % 4, 0u);
 }
 
+// The fuzzer starts from files that are accepted: where the format grows they must follow, or it no longer gets far.
+TEST_F(ModelFileTest, TheFuzzersSeedsAreModels) {
+  int models = 0;
+  for (const auto& entry : fs::directory_iterator(RNNCORE_GOLDEN_FOLDER "/../fuzz/corpus")) {
+    const std::string name = entry.path().filename().string();
+    if (entry.path().extension() != ".file" || name.rfind("bad_", 0) == 0) continue;
+    std::ifstream in(entry.path(), std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    EXPECT_NO_THROW(parse_model(bytes.data() + 1, bytes.size() - 1)) << name;  // the first byte chooses the reader
+    ++models;
+  }
+  EXPECT_GE(models, 6);
+}
+
 }  // namespace
 }  // namespace rnncore
