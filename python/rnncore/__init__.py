@@ -56,6 +56,7 @@ from rnncore._core import (
     transpose,
 )
 from rnncore._core import version as _version
+from rnncore._explain import explain
 from rnncore._grad import enable_grad, is_grad_enabled, no_grad
 from rnncore._tensor import (
     arange,
@@ -126,6 +127,7 @@ __all__ = [
     "empty",
     "enable_grad",
     "exp",
+    "explain",
     "float32",
     "float64",
     "from_dlpack",

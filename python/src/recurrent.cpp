@@ -256,6 +256,26 @@ void bind_recurrent(py::module_& m) {
   m.def("gate_letters", &gate_letters, py::arg("cell"), py::arg("options") = py::none(),
         "A cell's gate blocks in row order, e.g. 'ifgo'.");
   m.def(
+      "explain",
+      [](const RecurrentSpec& spec, const std::string& dtype) {
+        py::list rows;
+        for (const LayerCost& c : explain(spec, dtype_from_name(dtype))) {
+          py::dict row;
+          row["layer"] = c.layer;
+          row["cell"] = c.cell;
+          row["kernel"] = c.kernel;
+          row["target"] = c.target;
+          row["multiply_adds"] = c.multiply_adds;
+          row["activations"] = c.activations;
+          row["weight_bytes"] = c.weight_bytes;
+          row["state_bytes"] = c.state_bytes;
+          row["saved_bytes"] = c.saved_bytes;
+          rows.append(row);
+        }
+        return rows;
+      },
+      py::arg("spec"), py::arg("dtype") = "float32", "The cost of each layer, as dicts.");
+  m.def(
       "activation_names",
       [] {
         std::vector<std::string> names;

@@ -46,6 +46,12 @@ const std::vector<Kind> kCells = {
     {"gru_reset_before_zoneout", CellKind::gru_reset_before, options(R"({"zoneout_h": 0.2, "state_dropout": 0.3})")},
     {"mgu_zoneout", CellKind::mgu, options(R"({"zoneout_h": 0.2, "state_dropout": 0.3, "clip": 1.1})")},
     {"indrnn_zoneout", CellKind::indrnn, options(R"({"zoneout_h": 0.2})")},
+    {"lstm_norm", CellKind::lstm, options(R"({"layer_norm": true})")},
+    {"lstm_norm_options", CellKind::lstm, options(R"({"layer_norm": true, "peephole": true, "zoneout_h": 0.2,
+        "zoneout_c": 0.3, "state_dropout": 0.3})")},
+    {"lstm_norm_coupled", CellKind::lstm, options(R"({"layer_norm": true, "coupled": true})")},
+    {"gru_norm", CellKind::gru, options(R"({"layer_norm": true, "state_dropout": 0.3})")},
+    {"rnn_norm", CellKind::rnn, options(R"({"layer_norm": true, "leak": 0.6})")},
     {"gru_reset_before_activations", CellKind::gru_reset_before, options(R"({"activations":
         {"gate": {"kind": "hard-sigmoid"}, "candidate": {"kind": "scaled-tanh", "alpha": 1.2, "beta": 0.8}}})")},
 };

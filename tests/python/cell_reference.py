@@ -70,6 +70,11 @@ def functions(o: dict[str, Any]) -> tuple[Callable[[Array], Array], Callable[[Ar
     return function("gate", clip), function("candidate", clip), function("hidden", np.inf)
 
 
+def norm(a: Array) -> Array:
+    """Ba et al. 2016, equation 3, over the last axis."""
+    return (a - a.mean(-1, keepdims=True)) / np.sqrt(a.var(-1, keepdims=True) + 1e-5)
+
+
 def lstm(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State:
     """Graves 2013, equations 7 to 11; CIFG as Greff et al. 2017; f = 1 as Hochreiter & Schmidhuber 1997."""
     f_, g_, h_ = functions(o)
@@ -77,19 +82,33 @@ def lstm(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> Stat
     coupled, forget_gate = o.get("coupled", False), o.get("forget_gate", True)
     letters = "ifgo" if forget_gate and not coupled else "igo"
     a = x @ p["weight_ih"].T + h @ p["weight_hh"].T + p.get("bias_ih", 0) + p.get("bias_hh", 0)
+    seen: Callable[[Array], Array] = lambda c: c  # noqa: E731
+    if o.get("layer_norm"):  # Ba et al. 2016, equations 20 to 22
+        a = p["norm_weight_ih"] * norm(x @ p["weight_ih"].T) + p["norm_weight_hh"] * norm(h @ p["weight_hh"].T)
+        a = a + p.get("bias_ih", 0) + p.get("bias_hh", 0)
+        seen = lambda c: p["norm_weight_c"] * norm(c) + p.get("norm_bias_c", 0)  # noqa: E731
     a = dict(zip(letters, np.split(a, len(letters), axis=1), strict=True))
     rows = [letter for letter in letters if letter != "g"]
     peepholes = dict(zip(rows, p["weight_peephole"], strict=True)) if o.get("peephole") else dict.fromkeys(rows, 0.0)
     i = f_(a["i"] + peepholes["i"] * c)
     f = f_(a["f"] + peepholes["f"] * c) if "f" in letters else (1 - i if coupled else np.ones_like(i))
     c = f * c + i * g_(a["g"])
-    return [f_(a["o"] + peepholes["o"] * c) * h_(c), c]
+    return [f_(a["o"] + peepholes["o"] * c) * h_(seen(c)), c]
 
 
 def gru(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State:
     """Cho et al. 2014 with the reset gate before or after the product."""
     f_, g_, _ = functions(o)
     (h,) = state
+    if o.get("layer_norm"):  # Ba et al. 2016, equations 23 to 25
+        size = h.shape[1]
+        gi, gh = x @ p["weight_ih"].T, h @ p["weight_hh"].T
+        gi, gh = (np.concatenate([norm(g[:, : 2 * size]), norm(g[:, 2 * size :])], 1) for g in (gi, gh))
+        gi = p["norm_weight_ih"] * gi + p.get("bias_ih", 0)
+        gh = p["norm_weight_hh"] * gh + p.get("bias_hh", 0)
+        (xr, xz, xn), (hr, hz, hn) = np.split(gi, 3, axis=1), np.split(gh, 3, axis=1)
+        r, z = f_(xr + hr), f_(xz + hz)
+        return [(1 - z) * g_(xn + r * hn) + z * h]
     xr, xz, xn = np.split(x @ p["weight_ih"].T + p.get("bias_ih", 0), 3, axis=1)
     w_r, w_z, w_n = np.split(p["weight_hh"], 3)
     b_r, b_z, b_n = np.split(p["bias_hh"], 3) if "bias_hh" in p else (0, 0, 0)
@@ -99,8 +118,11 @@ def gru(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State
 
 
 def rnn(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State:
-    """Elman 1990."""
+    """Elman 1990; layer normalisation as Ba et al. 2016, equation 4."""
     _, g_, _ = functions(o)
+    if o.get("layer_norm"):
+        a = norm(x @ p["weight_ih"].T + state[0] @ p["weight_hh"].T)
+        return [g_(p["norm_weight_hh"] * a + p.get("bias_ih", 0) + p.get("bias_hh", 0))]
     return [g_(x @ p["weight_ih"].T + p.get("bias_ih", 0) + state[0] @ p["weight_hh"].T + p.get("bias_hh", 0))]
 
 

@@ -35,6 +35,13 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("RNN", {"zoneout": 0.3, "nonlinearity": "relu"}),
     ("LSTM", {"zoneout": (0.1, 0.4), "peephole": True}),
     ("GRU", {"zoneout": 0.2}),
+    ("LSTM", {"layer_norm": True}),
+    ("LSTM", {"layer_norm": True, "peephole": True, "zoneout": (0.1, 0.3), "bias": False}),
+    ("LSTM", {"layer_norm": True, "coupled": True, "clip": 0.9}),
+    ("GRU", {"layer_norm": True}),
+    ("GRU", {"layer_norm": True, "bias": False, "zoneout": 0.2}),
+    ("RNN", {"layer_norm": True}),
+    ("RNN", {"layer_norm": True, "leak": 0.4, "nonlinearity": "relu"}),
     ("MGU", {}),
     ("MGU", {"bias": False, "clip": 0.9, "zoneout": 0.2, "activations": {"candidate": "softsign"}}),
     ("IndRNN", {}),
@@ -118,6 +125,9 @@ MASKED: list[tuple[str, dict[str, Any]]] = [
     ("MGU", {"zoneout": 0.3, "state_dropout": 0.4}),
     ("RNN", {"zoneout": 0.3, "state_dropout": 0.4}),
     ("IndRNN", {"zoneout": 0.3}),
+    ("LSTM", {"layer_norm": True, "zoneout": (0.3, 0.4), "state_dropout": 0.4}),
+    ("GRU", {"layer_norm": True, "zoneout": 0.3, "state_dropout": 0.4}),
+    ("RNN", {"layer_norm": True, "zoneout": 0.3, "state_dropout": 0.4}),
 ]
 
 

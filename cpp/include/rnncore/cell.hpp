@@ -61,7 +61,8 @@ struct CellOptions {
   double zoneout_h = 0.0;
   double zoneout_c = 0.0;      // LSTM alone
   double state_dropout = 0.0;  // in training, of what enters recurrent products: one mask for all steps of a sequence
-  double leak = 1.0;           // Elman: h_t = (1 - leak) h_{t-1} + leak f(...), 0 < leak <= 1
+  bool layer_norm = false;  // of the products and of c, inside the step (Ba et al. 2016): Elman, LSTM, GRU reset-after
+  double leak = 1.0;        // Elman: h_t = (1 - leak) h_{t-1} + leak f(...), 0 < leak <= 1
 
   // LSTM alone.
   bool peephole = false;        // i and f see c_{t-1}, o sees c_t

@@ -4,6 +4,7 @@
 #include "rnncore/cell.hpp"
 #include "rnncore/context.hpp"
 #include "rnncore/error.hpp"
+#include "rnncore/explain.hpp"
 #include "rnncore/linalg.hpp"
 #include "rnncore/model.hpp"
 #include "rnncore/ops.hpp"

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "backend/backend.h"
@@ -48,6 +49,8 @@ struct RecurrentWeights {
   const void* bias_ih = nullptr;                                // (G*H) or null
   const void* unit = nullptr;                                   // (unit_weights_of(layer), H) or null
   const void* bias_hh = nullptr;
+  const void *norm_ih = nullptr, *norm_hh = nullptr;     // (G*H): scales of layer normalisation, or null
+  const void *norm_c = nullptr, *norm_bias_c = nullptr;  // (H): scale and shift of c's
 };
 
 // Working memory, in elements of the geometry's dtype (flags: bytes). With geometry.training it carries forward's
@@ -55,14 +58,14 @@ struct RecurrentWeights {
 struct RecurrentSizes {
   std::int64_t gates = 0, c = 0, states = 0, p = 0, bias = 0, unit = 0, flags = 0, table = 0;
   std::int64_t delayed = 0, c_reset = 0, ages = 0, past_source = 0;  // the last two: int64
-  std::int64_t entering = 0;
+  std::int64_t entering = 0, norm = 0;
 };
 // The parts that serve this geometry best with the threads of now; forward and backward must use the same.
 std::int64_t recurrent_parts(Device device, const RecurrentGeometry& g);
 RecurrentSizes recurrent_sizes(Device device, const RecurrentGeometry& g);
 struct RecurrentBuffers {
   void *gates = nullptr, *c = nullptr, *states = nullptr, *p = nullptr, *bias = nullptr, *unit = nullptr,
-       *table = nullptr, *delayed = nullptr, *c_reset = nullptr, *entering = nullptr;
+       *table = nullptr, *delayed = nullptr, *c_reset = nullptr, *entering = nullptr, *norm = nullptr;
   std::int64_t* ages = nullptr;
   std::int64_t* past_source = nullptr;  // (past_steps, N): what past_n was copied from
   std::uint8_t* flags = nullptr;
@@ -84,6 +87,16 @@ struct Masks {
 // Values of past_source, beside rows of y (t * N + n).
 constexpr std::int64_t kFromNothing = -1, kFromReset = -2;  // zeros; row n of h_reset
 constexpr std::int64_t kFromStart = -2;  // kFromStart - number: row n of h_{-number}, h0 for number 1, else past
+
+// What a layer runs on, for reports.
+struct RecurrentKernel {
+  std::string name;
+  std::int64_t units = 0;  // padded to whole blocks
+  int input_slots = 0, recurrent_slots = 0;
+  int activations = 0;  // for each unit and step
+  int saved = 0;        // values for each unit and step that training keeps
+};
+RecurrentKernel recurrent_kernel(Device device, const LayerSpec& layer, DType dtype);
 
 struct RecurrentForward {
   RecurrentGeometry geometry;
@@ -119,7 +132,8 @@ struct RecurrentBackward {
   void *dw_ih = nullptr, *dw_hh = nullptr;  // both or neither
   void *db_ih = nullptr, *db_hh = nullptr;  // null without bias
   void* d_unit = nullptr;                   // gradient of weights.unit; null: not wanted
-  std::vector<void*> dw_delay;              // with dw_hh, one per delay
+  void *d_norm_ih = nullptr, *d_norm_hh = nullptr, *d_norm_c = nullptr, *d_norm_bias_c = nullptr;
+  std::vector<void*> dw_delay;  // with dw_hh, one per delay
 };
 void recurrent_backward(Device device, const RecurrentBackward& b);
 

@@ -40,6 +40,13 @@ struct LstmOptions {
 
   template <class V>
   static void forward(const Options<V>& options, const V* p, V* s, const V&, const V& c_prev, V& h, V& c) {
+    forward_state(options, p, s, c_prev, c);
+    forward_output(options, p, s, c, c, h);
+  }
+
+  // c_t ...
+  template <class V>
+  static void forward_state(const Options<V>& options, const V* p, V* s, const V& c_prev, V& c) {
     if (options.peephole) {
       s[0] = s[0] + p[0] * c_prev;
       if (FORGET) s[kF] = s[kF] + p[kPeepF] * c_prev;
@@ -48,9 +55,13 @@ struct LstmOptions {
     if (FORGET) s[kF] = options.gate(s[kF]);
     s[kG] = options.candidate(s[kG]);
     c = state(options, s, c_prev);
+  }
+  // ... and h_t = o h(seen), where seen is c_t, or with layer normalisation what that makes of it.
+  template <class V>
+  static void forward_output(const Options<V>& options, const V* p, V* s, const V& c, const V& seen, V& h) {
     if (options.peephole) s[kO] = s[kO] + p[kPeepO] * c;
     s[kO] = options.gate(s[kO]);
-    h = s[kO] * options.hidden(c);
+    h = s[kO] * options.hidden(seen);
   }
 
   template <class V>
@@ -68,16 +79,27 @@ struct LstmOptions {
   template <class V>
   static void backward(const Options<V>& options, const V* p, V* s, const V&, const V& c_prev, const V& c, const V& dh,
                        V& dc, V& dh_direct, V* dp) {
-    const V i = s[0], f = forget(options, s), g = s[kG], o = s[kO];
-    const V q = options.hidden(c);
+    dc = dc + backward_output(options, s, c, dh);
+    backward_state(options, p, s, c_prev, c, dc, dp);
+    dh_direct = V(0);
+  }
+
+  // da_o into o's slot; returns what goes to `seen`.
+  template <class V>
+  static V backward_output(const Options<V>& options, V* s, const V& seen, const V& dh) {
+    const V o = s[kO], q = options.hidden(seen);
+    s[kO] = dh * q * options.gate.slope(o);
+    return dh * o * options.hidden.slope(q);
+  }
+  // dc: of c_t but for o's peephole in, of c_{t-1} out.
+  template <class V>
+  static void backward_state(const Options<V>& options, const V* p, V* s, const V& c_prev, const V& c, V& dc, V* dp) {
+    const V i = s[0], f = forget(options, s), g = s[kG], da_o = s[kO];
     const bool peepholes_carry = options.peephole && !options.truncate_gates;
-    const V da_o = dh * q * options.gate.slope(o);
-    dc = dc + dh * o * options.hidden.slope(q);
     if (peepholes_carry) dc = dc + da_o * p[kPeepO];
     s[kG] = dc * i * options.candidate.slope(g);
     s[0] = dc * (options.coupled ? g - c_prev : g) * options.gate.slope(i);
     if (FORGET) s[kF] = dc * c_prev * options.gate.slope(f);
-    s[kO] = da_o;
     dc = dc * f;
     if (options.peephole) {
       dp[0] = dp[0] + s[0] * c_prev;
@@ -88,6 +110,5 @@ struct LstmOptions {
       dc = dc + s[0] * p[0];
       if (FORGET) dc = dc + s[kF] * p[kPeepF];
     }
-    dh_direct = V(0);
   }
 };

@@ -138,7 +138,7 @@ bool draws_masks(const CellOptions& o) { return o.zoneout_h > 0.0 || o.zoneout_c
 bool is_plain(const CellOptions& o) {
   return is_standard(o.gate_activation) && is_standard(o.candidate_activation) && is_standard(o.hidden_activation) &&
          o.clip == 0.0 && o.zoneout_h == 0.0 && o.zoneout_c == 0.0 && o.state_dropout == 0.0 && o.leak == 1.0 &&
-         !o.peephole && !o.coupled && o.forget_gate && !o.truncate_gates;
+         !o.layer_norm && !o.peephole && !o.coupled && o.forget_gate && !o.truncate_gates;
 }
 
 void check(const LayerSpec& layer) {
@@ -165,6 +165,11 @@ void check(const LayerSpec& layer) {
   if (family == Family::indrnn && o.state_dropout > 0.0)
     refuse(layer.cell, "state_dropout", "it has no recurrent product");
   if (family != Family::elman && o.leak < 1.0) refuse(layer.cell, "leak", "leaky units are Elman's");
+  if (o.layer_norm) {
+    if (layer.cell == CellKind::gru_reset_before || layer.cell == CellKind::mgu || family == Family::indrnn)
+      refuse(layer.cell, "layer_norm", "it is defined for Elman, LSTM and reset-after GRU");
+    if (!layer.delays.empty()) throw_argument("recurrent", "delays", "none with layer_norm", "some");
+  }
   if (o.truncate_gates && !layer.delays.empty())
     throw_argument("recurrent", "delays", "none with truncate_gates", "some",
                    "errors through delayed states would not be truncated");

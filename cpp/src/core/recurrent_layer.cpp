@@ -24,7 +24,7 @@ void* mutable_or_null(Tensor& t) { return t.defined() ? t.mutable_raw() : nullpt
 
 // The tensors behind backend::RecurrentBuffers; they live until backward has run.
 struct Workspace {
-  Tensor gates, c, states, p, bias, unit, flags, table, delayed, c_reset, entering, ages, past_source;
+  Tensor gates, c, states, p, bias, unit, flags, table, delayed, c_reset, entering, norm, ages, past_source;
   backend::RecurrentBuffers buffers;
 
   explicit Workspace(Device device, const backend::RecurrentGeometry& g) {
@@ -42,6 +42,7 @@ struct Workspace {
     buffers.unit = make(unit, s.unit, g.dtype);
     buffers.table = make(table, s.table, g.dtype);
     buffers.delayed = make(delayed, s.delayed, g.dtype);
+    buffers.norm = make(norm, s.norm, g.dtype);
     buffers.entering = make(entering, s.entering, g.dtype);
     buffers.c_reset = make(c_reset, s.c_reset, g.dtype);
     buffers.past_source = static_cast<std::int64_t*>(make(past_source, s.past_source, DType::int64));
@@ -172,7 +173,11 @@ std::vector<Tensor> backward(const Kept& kept, const std::vector<Tensor>& dout) 
   b.db_ih = gradient[2];
   b.db_hh = gradient[3];
   b.d_unit = gradient[4];
-  b.dw_delay.assign(gradient.begin() + 5, gradient.end());
+  b.d_norm_ih = gradient[5];
+  b.d_norm_hh = gradient[6];
+  b.d_norm_c = gradient[7];
+  b.d_norm_bias_c = gradient[8];
+  b.dw_delay.assign(gradient.begin() + 9, gradient.end());
   backend::recurrent_backward(x.device(), b);
   if (dpast_n.defined()) spread_past(kept, dpast_n, nullptr, &grads);
   return grads;
@@ -212,6 +217,10 @@ backend::RecurrentWeights forward_weights(const LayerSpec& layer, const LayerPar
   w.bias_ih = raw_or_null(p.bias_ih);
   w.bias_hh = raw_or_null(p.bias_hh);
   w.unit = raw_or_null(p.unit);
+  w.norm_ih = raw_or_null(p.norm_ih);
+  w.norm_hh = raw_or_null(p.norm_hh);
+  w.norm_c = raw_or_null(p.norm_c);
+  w.norm_bias_c = raw_or_null(p.norm_bias_c);
   return w;
 }
 

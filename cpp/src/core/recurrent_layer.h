@@ -13,11 +13,13 @@ namespace rnncore {
 struct LayerParameters {
   Tensor weight_ih, weight_hh, bias_ih, bias_hh;  // biases undefined when the spec has none
   Tensor unit;                                    // weights of one unit each (peepholes), undefined without
+  Tensor norm_ih, norm_hh, norm_c, norm_bias_c;   // of layer normalisation, undefined without
   std::vector<Tensor> weight_delay;               // (G*H, H), one per delay
   Tensor h_0, c_0;                                // (H), or undefined; not inputs of the layer's node
   // Every weight, in the order of the node's inputs.
   std::vector<Tensor*> all() {
-    std::vector<Tensor*> tensors = {&weight_ih, &weight_hh, &bias_ih, &bias_hh, &unit};
+    std::vector<Tensor*> tensors = {&weight_ih, &weight_hh, &bias_ih, &bias_hh,    &unit,
+                                    &norm_ih,   &norm_hh,   &norm_c,  &norm_bias_c};
     for (Tensor& t : weight_delay) tensors.push_back(&t);
     return tensors;
   }

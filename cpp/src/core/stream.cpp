@@ -53,6 +53,7 @@ struct Stream::Impl {
     layer.call.buffers.p = make(s.p);
     layer.call.buffers.bias = make(s.bias);
     layer.call.buffers.unit = make(s.unit);
+    layer.call.buffers.norm = make(s.norm);
     layer.call.buffers.delayed = make(s.delayed);
     if (s.ages > 0) {
       layer.buffers.push_back(Tensor::empty({s.ages}, DType::int64));

@@ -16,6 +16,7 @@ void visit_options(Options& o, const Visit& visit) {
   visit("zoneout_h", o.zoneout_h);
   visit("zoneout_c", o.zoneout_c);
   visit("state_dropout", o.state_dropout);
+  visit("layer_norm", o.layer_norm);
   visit("leak", o.leak);
   visit("peephole", o.peephole);
   visit("coupled", o.coupled);

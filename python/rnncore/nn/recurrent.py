@@ -20,9 +20,12 @@ State = Tensor | Sequence[Tensor]
 
 def draw_parameters(spec: RecurrentSpec, dtype: str, generator: Generator) -> dict[str, Parameter]:
     """The parameters of a stack by name, each drawn from U(-1/sqrt(H), 1/sqrt(H))."""
-    parameters = {}
+    parameters, starts = {}, _core.start_values(spec)
     for name, shape, hidden in spec.parameters():
         parameters[name] = Parameter(_core.empty(shape, dtype))
+        if name in starts:
+            init.constant_(parameters[name], starts[name])
+            continue
         bound = 1.0 / math.sqrt(hidden)
         init.uniform_(parameters[name], -bound, bound, generator=generator)
     return parameters
@@ -206,6 +209,8 @@ class RNN(_Recurrent):  # noqa: D101 (shared parts are spliced in)
 {_ARGUMENTS}        nonlinearity: "tanh" (default), "relu", "sigmoid" or another activation, with its numbers:
             "softsign", ("leaky-relu", 0.1), ("scaled-tanh", 1.7, 0.66).
         clip: If positive, the activation's input is clipped to [-clip, clip]. Default: 0.
+        layer_norm: Whether W_ih x + W_hh h is normalised over the units (Ba et al. 2016, equation 4), with the scale
+            norm_weight_hh_l{{k}} (H,) and the biases as shift. Default: False.
         leak: In (0, 1]: leaky units, h_t = (1 - leak) h_(t-1) + leak f(...) (Jaeger et al. 2007). Default: 1.
 {_REGULARISERS}
     Parameters per layer k (and "_reverse"): weight_ih_l{{k}} (H, I_k), weight_hh_l{{k}} (H, H), bias_ih_l{{k}} (H,),
@@ -229,6 +234,7 @@ class RNN(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         bidirectional: bool = False,
         *,
         clip: float = 0.0,
+        layer_norm: bool = False,
         leak: float = 1.0,
         zoneout: float = 0.0,
         state_dropout: float = 0.0,
@@ -248,7 +254,9 @@ class RNN(_Recurrent):  # noqa: D101 (shared parts are spliced in)
             bidirectional,
             dtype,
             generator,
-            cell_options("rnn", chosen, zoneout, clip=clip, leak=leak, state_dropout=state_dropout),
+            cell_options(
+                "rnn", chosen, zoneout, clip=clip, layer_norm=layer_norm, leak=leak, state_dropout=state_dropout
+            ),
         )
 
     def forward(
@@ -276,6 +284,9 @@ class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         clip: If positive, what goes into gates and candidate is clipped to [-clip, clip] (as in ONNX). Default: 0.
         activations: {{"gate": f, "candidate": g, "hidden": h}}, each a name or (name, alpha, beta), as in ONNX: f for
             i, f, o (default "sigmoid"), g for the candidate and h for c_t (default "tanh").
+        layer_norm: Whether both products and c_t are normalised inside the step (Ba et al. 2016, equations 20 to 22),
+            with norm_weight_ih_l{{k}} and norm_weight_hh_l{{k}} (G*H,), norm_weight_c_l{{k}} and norm_bias_c_l{{k}} (H,);
+            bias_ih and bias_hh are the other shifts. Default: False.
         zoneout: In training each unit keeps its old h with this probability (Krueger et al. 2017); in inference, that
             part of it. A pair (of h, of c) zones c too. Default: 0.
         state_dropout: In training, dropout of h on its way into W_hh, one mask for all steps of a sequence (Gal &
@@ -310,6 +321,7 @@ class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         truncate_gates: bool = False,
         clip: float = 0.0,
         activations: Mapping[str, ActivationChoice] | None = None,
+        layer_norm: bool = False,
         zoneout: float | tuple[float, float] = 0.0,
         state_dropout: float = 0.0,
         forget_bias: float | None = None,
@@ -337,6 +349,7 @@ class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
                 forget_gate=forget_gate,
                 truncate_gates=truncate_gates,
                 clip=clip,
+                layer_norm=layer_norm,
                 state_dropout=state_dropout,
             ),
         )
@@ -369,6 +382,9 @@ class GRU(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         clip: If positive, what goes into gates and candidate is clipped to [-clip, clip] (as in ONNX). Default: 0.
         activations: {{"gate": f, "candidate": g}}, each a name or (name, alpha, beta): f for r and z (default
             "sigmoid"), g for n (default "tanh").
+        layer_norm: Whether the products are normalised inside the step (Ba et al. 2016, equations 23 to 25): r and z
+            together, the candidate's two apart; scales norm_weight_ih_l{{k}} and norm_weight_hh_l{{k}} (3H,). Needs
+            reset_after. Default: False.
 {_REGULARISERS}
     Parameters per layer k (and "_reverse"): weight_ih_l{{k}} (3H, I_k), weight_hh_l{{k}} (3H, H), bias_ih_l{{k}} (3H,),
     bias_hh_l{{k}} (3H,); gate order r z n.
@@ -392,6 +408,7 @@ class GRU(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         reset_after: bool = True,
         clip: float = 0.0,
         activations: Mapping[str, ActivationChoice] | None = None,
+        layer_norm: bool = False,
         zoneout: float = 0.0,
         state_dropout: float = 0.0,
         dtype: str = "float32",
@@ -408,7 +425,7 @@ class GRU(_Recurrent):  # noqa: D101 (shared parts are spliced in)
             bidirectional,
             dtype,
             generator,
-            cell_options("gru", activations, zoneout, clip=clip, state_dropout=state_dropout),
+            cell_options("gru", activations, zoneout, clip=clip, layer_norm=layer_norm, state_dropout=state_dropout),
         )
         self.reset_after = reset_after
 

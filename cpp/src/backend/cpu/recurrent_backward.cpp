@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "backend/cpu/recurrent_delays.h"
+#include "backend/cpu/recurrent_norm_run.h"
 #include "backend/cpu/recurrent_weights.h"
 
 namespace rnncore::cpu {
@@ -11,7 +12,8 @@ namespace {
 template <typename T>
 class Backward {
  public:
-  explicit Backward(const backend::RecurrentBackward& b) : b_(b), l_(b.geometry) {}
+  explicit Backward(const backend::RecurrentBackward& b)
+      : b_(b), l_(b.geometry), norm_(l_, b.geometry, b.buffers.norm) {}
 
   void run() {
     prepare();
@@ -20,7 +22,7 @@ class Backward {
     alone_ = walks_alone(l_, threads);
     constexpr double kWorthATeam = 2e7;
     if (alone_ && input_work + l_.T_ * l_.step_work() < kWorthATeam) threads = 1;
-    if (b_.dw_ih) weights_ = std::make_unique<WeightGradients<T>>(b_, l_, threads);
+    if (b_.dw_ih) weights_ = std::make_unique<WeightGradients<T>>(b_, l_, norm_, threads);
     run_team(threads, [&](const Member& m) { work(m); });
     finish();
   }
@@ -47,6 +49,7 @@ class Backward {
       load_rows(dh0_, nullptr, l_.units);
       if (l_.k.cell) load_rows(dc0_, nullptr, l_.units);
     }
+    if (norm_.kernels) sums_.make(norm_);
     if (l_.dropped) load_rows(product_, nullptr, l_.units);
     if (l_.unit_values()) load_rows(unit_gradients_, nullptr, l_.unit_values());
     if (!l_.delays.empty()) {
@@ -77,6 +80,14 @@ class Backward {
     m.barrier();
     if (b_.tokens.ids) {
       sum_by_token(m);
+      m.barrier();
+    }
+    if (norm_.kernels && !norm_.joint()) {
+      T* const gates = b_.tokens.ids ? static_cast<T*>(b_.buffers.table) : gates_of(0, 0);
+      const std::int64_t rows = b_.tokens.ids ? l_.V : l_.T_ * l_.N;
+      if (b_.d_norm_ih) norm_.input_scale_gradient(m, gates, rows, static_cast<T*>(b_.d_norm_ih));
+      m.barrier();
+      norm_.input_back(m, gates, rows);
       m.barrier();
     }
     if (b_.dh0 && b_.weights.recurrent_back && !l_.numbers.truncate_gates) initial_state(m);
@@ -140,6 +151,14 @@ class Backward {
     s.numbers = &l_.numbers;
     s.unit_weights = static_cast<const T*>(b_.buffers.unit);
     s.unit_gradients = rows_of(unit_gradients_, p, l_.unit_values());
+    if (norm_.kernels) {
+      if (s.gates_later) {
+        row_product(m, norm_.back_product(l_.time_of(step + 1), b_.weights.recurrent_back.get(),
+                                          s.product ? s.product : s.dh, s.product ? Start::zero : Start::c));
+        m.barrier();
+      }
+      return sums_.backward(norm_, m, s, t);
+    }
     DelayedGates<T> delayed[kMostDelays];
     for (std::size_t i = 0; i < l_.delays.size() && step + l_.delays[i] < l_.T_; ++i)
       delayed[s.delays++] = {gates_of(p, l_.time_of(step + l_.delays[i])), b_.weights.delay_back[i]->template data<T>(),
@@ -172,6 +191,7 @@ class Backward {
       const Range rows = l_.rows.part(part);
       RowProduct<T> p = gates_product(gates_of(part, l_.time_of(0)) + rows.begin * l_.gates_row, rows.size(),
                                       l_.k.recurrent_first, l_.k.recurrent_count);
+      if (norm_.kernels) p = norm_.back_product(l_.time_of(0), nullptr, nullptr, Start::c);
       p.b = b_.weights.recurrent_back.get();
       p.c = rows_of(l_.dropped ? product_ : dh_, part, l_.units) + rows.begin * l_.units;
       p.c_row = p.columns = l_.units;
@@ -255,6 +275,7 @@ class Backward {
 
   void finish() {
     if (b_.d_unit) write_unit_gradients();
+    if (norm_.kernels) sums_.write(norm_, b_);
     const bool together = l_.masked && !l_.own_reset;  // resets lead to the initial state
     write_rows(b_.dh0, dh_, together ? &dh0_ : nullptr);
     if (l_.masked) write_rows(b_.dh_reset, dh0_, nullptr);
@@ -288,6 +309,8 @@ class Backward {
 
   const backend::RecurrentBackward& b_;
   Layout<T> l_;
+  NormMemory<T> norm_;
+  NormSums<T> sums_;
   bool alone_ = false;
   Buffer dh_, dc_, dp_, dh0_, dc0_, dpast_, unit_gradients_, product_;
   std::vector<std::uint8_t> reached_;  // (delay, step, row): the step's state entered the step that much later

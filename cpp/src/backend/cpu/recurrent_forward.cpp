@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "backend/cpu/recurrent_delays.h"
+#include "backend/cpu/recurrent_norm_run.h"
 
 namespace rnncore::cpu {
 namespace {
@@ -49,7 +50,7 @@ void copy_rows(T* to, std::int64_t to_row, const T* from, std::int64_t from_row,
 template <typename T>
 class Forward {
  public:
-  explicit Forward(const backend::RecurrentForward& f) : f_(f), l_(f.geometry) {}
+  explicit Forward(const backend::RecurrentForward& f) : f_(f), l_(f.geometry), norm_(l_, f.geometry, f.buffers.norm) {}
 
   void run() {
     T* const states = static_cast<T*>(f_.buffers.states);
@@ -73,6 +74,7 @@ class Forward {
       }
     }
     if (!f_.bias_ready) {
+      if (norm_.kernels) norm_.fill(f_.weights);
       fill_bias(l_, f_.weights, static_cast<T*>(f_.buffers.bias));
       if (const std::int64_t values = l_.unit_values()) {
         T* const unit = static_cast<T*>(f_.buffers.unit);
@@ -128,8 +130,14 @@ class Forward {
     p.rows = rows;
     p.columns = l_.gate_values;
     p.bias = static_cast<const T*>(f_.buffers.bias);
-    p.start = Start::bias;
+    p.start = norm_.kernels ? Start::zero : Start::bias;  // the bias comes after normalisation
     row_product(m, p);
+  }
+
+  void normalise_input(const Member& m, T* gates, std::int64_t first, std::int64_t rows) const {
+    if (!norm_.kernels || norm_.joint()) return;
+    norm_.input(m, gates, first, rows, static_cast<const T*>(f_.buffers.bias));
+    m.barrier();
   }
 
   // The gates of tokens: rows of the table.
@@ -144,6 +152,7 @@ class Forward {
     if (f_.tokens.ids) {
       input_product(m, static_cast<const T*>(f_.tokens.embedding), l_.V, 1, static_cast<T*>(f_.buffers.table));
       m.barrier();
+      normalise_input(m, static_cast<T*>(f_.buffers.table), 0, l_.V);
     }
     if (l_.rows.parts == 1) return walk(m, 0);
     for (std::int64_t p = m.rank; p < l_.rows.parts; p += m.size) walk(Member{}, p);
@@ -157,6 +166,7 @@ class Forward {
       const std::int64_t time = std::min(l_.time_of(first), l_.time_of(last));
       input_gates(m, p, time, last - first + 1, gates_at(p, time, time));
       m.barrier();
+      if (!f_.tokens.ids) normalise_input(m, gates_at(p, time, time), time * l_.N, (last - first + 1) * l_.N);
       for (std::int64_t step = first; step <= last; ++step) {
         if (alone_ && m.rank != 0) continue;
         take_step(alone_ ? Member{} : m, p, step, gates_at(p, l_.time_of(step), time));
@@ -219,6 +229,7 @@ class Forward {
       s.c = l_.c_entering(c, p, step + 1);
       s.c0 = l_.own_reset ? static_cast<const T*>(f_.buffers.c_reset) : l_.c_entering(c, p, 0);
     }
+    if (norm_.kernels) return norm_.forward(self, s, t, f_.weights.recurrent.get());
     DelayedState<T> delayed[kMostDelays];
     for (std::size_t i = 0; i < l_.delays.size(); ++i)
       delayed[i] = {l_.delayed_entering(f_.buffers.delayed, i, step), f_.weights.delay[i]->template data<T>()};
@@ -240,12 +251,14 @@ class Forward {
 
   const backend::RecurrentForward& f_;
   Layout<T> l_;
+  NormMemory<T> norm_;
   bool alone_ = false;
 };
 
 template <typename T>
 std::int64_t parts_of(const backend::RecurrentGeometry& g) {
   const Layout<T> l(g);
+  if (g.options.layer_norm) return 1;  // a step's product is shared, then its rows
   return parts_for(l, threads_for(l.input_work() + l.T_ * l.step_work()));
 }
 
@@ -264,6 +277,7 @@ backend::RecurrentSizes sizes_of(const backend::RecurrentGeometry& g) {
   s.delayed = static_cast<std::int64_t>(g.delays.size()) * (g.training ? g.T : 2) * g.N * g.H;
   if (!g.delays.empty()) s.ages = g.T * g.N;
   if (g.training) s.past_source = g.past_steps() * g.N;
+  s.norm = NormMemory<T>(l, g, nullptr).size;
   if (g.dropped) s.entering = g.T * g.N * g.H;
   if (l.k.cell && g.own_reset) s.c_reset = g.N * l.units;
   return s;
@@ -324,10 +338,35 @@ backend::PackedPtr pack_of(backend::RecurrentPack which, const LayerSpec& layer,
   return pack<T>(layout, source);
 }
 
+template <typename T>
+backend::RecurrentKernel kernel_report(const LayerSpec& layer) {
+  backend::RecurrentGeometry g;
+  g.cell = layer.cell;
+  g.H = layer.hidden_size;
+  g.options = layer.options;
+  const Layout<T> l(g);
+  backend::RecurrentKernel k;
+  const Kernel kernel = kernel_of(layer.cell, layer.options);
+  const bool plain = static_cast<int>(kernel) < kPlainKernels || is_plain(layer.options);
+  k.name = std::string(name_of(layer.cell)) + (plain ? "" : " with options");
+  if (layer.options.layer_norm) k.name += ", normalised rows";
+  k.units = l.units;
+  k.input_slots = l.k.input_count;
+  k.recurrent_slots = l.k.recurrent_count + l.k.second_count;
+  k.activations = static_cast<int>(gates_of(layer)) + (l.k.cell ? 1 : 0);
+  k.saved = l.k.slots + (l.k.cell ? 1 : 0) + (l.k.stages == 2 ? 1 : 0);
+  if (layer.options.layer_norm) k.saved += l.k.recurrent_count + (l.k.slots > 1 ? l.k.slots : 0) + (l.k.cell ? 1 : 0);
+  return k;
+}
+
 }  // namespace
 }  // namespace rnncore::cpu
 
 namespace rnncore::backend {
+
+RecurrentKernel recurrent_kernel(Device, const LayerSpec& layer, DType dtype) {
+  return dtype == DType::float64 ? cpu::kernel_report<double>(layer) : cpu::kernel_report<float>(layer);
+}
 
 std::int64_t recurrent_parts(Device, const RecurrentGeometry& g) {
   return g.dtype == DType::float64 ? cpu::parts_of<double>(g) : cpu::parts_of<float>(g);

@@ -146,7 +146,6 @@ struct Steps {
   static HWY_INLINE void forward_row(const ForwardStep<T>& s, const Options& options, std::int64_t b,
                                      std::int64_t row) {
     const D d;
-    const std::uint8_t flags = s.flags ? s.flags[row] : 0;
     const std::int64_t c_row = padded_units(s.H);
     T* gates = s.gates + row * s.gates_row + b * kSlots * UB;
     for (int vector = 0; vector < VB; ++vector) {
@@ -161,30 +160,41 @@ struct Steps {
         Weights w;
         load_weights(w, s.unit_weights, c_row, unit);
         Cell::forward(options, w, slot, h_prev, c_prev, h, c);
-        if (carries(s)) {
-          h = cells::carried(kept_part(s.zone_h, s.numbers->keep_h, at, left), h_prev, h);
-          if constexpr (Cell::kCell) c = cells::carried(kept_part(s.zone_c, s.numbers->keep_c, at, left), c_prev, c);
-        }
       } else {
         Cell::forward(slot, h_prev, c_prev, h, c);
       }
       store_slots(slot, gates, vector);
-      V y = h;
-      if (HWY_UNLIKELY(flags & kRowAbsent)) {
-        y = V(0);
-        h = h_prev;
-        c = c_prev;
-      }
-      store_units(d, y.v, s.y + at, left);
-      if (HWY_UNLIKELY(flags & kRowResets)) {
-        h = s.h0 ? V(load_units(d, s.h0 + at, left)) : V(0);
-        if constexpr (Cell::kCell) c = s.c0 ? V(hn::LoadU(d, s.c0 + row * c_row + unit)) : V(0);
-      }
-      if (s.h_next) store_units(d, h.v, s.h_next + at, left);
-      if (Cell::kOptions && s.entering_next)
-        store_units(d, (h * V(load_units(d, s.drop + at, left))).v, s.entering_next + at, left);
-      if constexpr (Cell::kCell) hn::StoreU(c.v, d, s.c + row * c_row + unit);
+      leave(s, row, unit, h, c, h_prev, c_prev);
     }
+  }
+
+  // A unit's new state on its way out of the step: carried (cells/carry.h), absent, reset; to y and to the next step.
+  static HWY_INLINE void leave(const ForwardStep<T>& s, std::int64_t row, std::int64_t unit, V h, V c, const V& h_prev,
+                               const V& c_prev) {
+    const D d;
+    const std::uint8_t flags = s.flags ? s.flags[row] : 0;
+    const std::int64_t left = s.H - unit, at = row * s.H + unit, c_row = padded_units(s.H);
+    if constexpr (Cell::kOptions) {
+      if (carries(s)) {
+        h = cells::carried(kept_part(s.zone_h, s.numbers->keep_h, at, left), h_prev, h);
+        if constexpr (Cell::kCell) c = cells::carried(kept_part(s.zone_c, s.numbers->keep_c, at, left), c_prev, c);
+      }
+    }
+    V y = h;
+    if (HWY_UNLIKELY(flags & kRowAbsent)) {
+      y = V(0);
+      h = h_prev;
+      c = c_prev;
+    }
+    store_units(d, y.v, s.y + at, left);
+    if (HWY_UNLIKELY(flags & kRowResets)) {
+      h = s.h0 ? V(load_units(d, s.h0 + at, left)) : V(0);
+      if constexpr (Cell::kCell) c = s.c0 ? V(hn::LoadU(d, s.c0 + row * c_row + unit)) : V(0);
+    }
+    if (s.h_next) store_units(d, h.v, s.h_next + at, left);
+    if (Cell::kOptions && s.entering_next)
+      store_units(d, (h * V(load_units(d, s.drop + at, left))).v, s.entering_next + at, left);
+    if constexpr (Cell::kCell) hn::StoreU(c.v, d, s.c + row * c_row + unit);
   }
 
   static HWY_INLINE std::int64_t padded_units(std::int64_t H) { return (H + UB - 1) / UB * UB; }

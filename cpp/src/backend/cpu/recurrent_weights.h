@@ -2,16 +2,16 @@
 // weight_ih, weight_hh and the weights of delays.
 #pragma once
 
-#include "backend/cpu/recurrent_layout.h"
+#include "backend/cpu/recurrent_norm_run.h"
 
 namespace rnncore::cpu {
 
 template <typename T>
 class WeightGradients {
  public:
-  WeightGradients(const backend::RecurrentBackward& b, const Layout<T>& l, int threads) {
+  WeightGradients(const backend::RecurrentBackward& b, const Layout<T>& l, const NormMemory<T>& norm, int threads) {
     for (int slot = 0; slot < l.k.slots; ++slot)
-      if (const std::uint32_t bits = bits_of(l, slot)) add_tiles(l, slot, bits, tiles_);
+      if (const std::uint32_t bits = bits_of(l, slot) & (norm.kernels ? kInput : ~0u)) add_tiles(l, slot, bits, tiles_);
     TransProduct<T>& p = all_;
     p.a = static_cast<const T*>(b.buffers.gates);
     p.a_row = p.a_columns = l.gates_row;
@@ -19,11 +19,12 @@ class WeightGradients {
     p.order = l.rows;
     p.steps = l.T_;
     p.tiles = &tiles_;
-    if (b.db_ih) p.sums.push_back({static_cast<T*>(b.db_ih), kInput});
-    if (b.db_hh) p.sums.push_back({static_cast<T*>(b.db_hh), kState | kSecond});
+    if (norm.kernels) normalised_states(b, l, norm);
+    if (b.db_ih && !norm.kernels) p.sums.push_back({static_cast<T*>(b.db_ih), kInput});
+    if (b.db_hh && !norm.kernels) p.sums.push_back({static_cast<T*>(b.db_hh), kState | kSecond});
     const bool tokens = b.tokens.ids != nullptr;
     p.columns.push_back(columns(tokens ? nullptr : b.x, l.I, tokens ? 0 : l.I, b.dw_ih, l.I));
-    p.columns.push_back(columns(nullptr, l.H, b.dw_hh ? l.H : 0, b.dw_hh, l.H));
+    p.columns.push_back(columns(nullptr, l.H, b.dw_hh && !norm.kernels ? l.H : 0, b.dw_hh, l.H));
     entering_states(b, l, p.columns.back());
     p.columns.push_back(columns(b.buffers.p, l.units, l.k.stages == 2 ? l.H : 0, b.dw_hh, l.H));
     for (std::size_t i = 0; i < l.delays.size(); ++i) {
@@ -39,14 +40,18 @@ class WeightGradients {
       by_token_.tiles = &token_tiles_;
       by_token_.columns.push_back(columns(b.tokens.embedding, l.I, l.I, b.dw_ih, l.I));
     }
-    scratch_ = Buffer(std::max(bytes(all_, threads), bytes(by_token_, threads)));
+    scratch_ = Buffer(std::max(bytes(all_, threads), std::max(bytes(by_token_, threads), bytes(states_, threads))));
   }
   WeightGradients(const WeightGradients&) = delete;
   WeightGradients& operator=(const WeightGradients&) = delete;
 
   void run(const Member& m) const {
     trans_product(m, all_, scratch_.data());
-    if (by_token_.a) trans_product(m, by_token_, scratch_.data());
+    for (const TransProduct<T>* more : {&by_token_, &states_}) {
+      if (!more->a) continue;
+      m.barrier();  // the members' parts of the scratch lie elsewhere for a product of other widths
+      trans_product(m, *more, scratch_.data());
+    }
   }
 
  private:
@@ -62,12 +67,29 @@ class WeightGradients {
     return bits;
   }
 
+  // With layer normalisation the gradients of the recurrent product stand in rows of their own, in the order of time.
+  void normalised_states(const backend::RecurrentBackward& b, const Layout<T>& l, const NormMemory<T>& norm) {
+    for (int slot = l.k.recurrent_first; slot < l.k.recurrent_first + l.k.recurrent_count; ++slot)
+      add_tiles(l, slot, kInput, state_tiles_, l.k.recurrent_count, slot - l.k.recurrent_first);
+    states_.a = norm.hat(0);
+    states_.a_row = states_.a_columns = norm.hat_row;
+    states_.K = l.T_ * l.N;
+    states_.order = l.rows;
+    states_.steps = l.T_;
+    states_.tiles = &state_tiles_;
+    states_.columns.push_back(columns(nullptr, l.H, l.H, b.dw_hh, l.H));
+    entering_states(b, l, states_.columns.back());
+  }
+
   // A tile is a run of units of one gate; in the gates' rows it may lie across blocks.
-  static void add_tiles(const Layout<T>& l, int slot, std::uint32_t bits, TransTiles& tiles) {
+  static void add_tiles(const Layout<T>& l, int slot, std::uint32_t bits, TransTiles& tiles, int row_slots = 0,
+                        int row_slot = 0) {
     const std::int64_t tile = gemm_table<T>().row_tile;
     for (std::int64_t unit = 0; unit < l.H; unit += tile) {
       for (std::int64_t u = unit; u < unit + tile; ++u)
-        tiles.column.push_back((u / l.k.block * l.k.slots + slot) * l.k.block + u % l.k.block);
+        tiles.column.push_back((u / l.k.block * (row_slots ? row_slots : l.k.slots) + (row_slots ? row_slot : slot)) *
+                                   l.k.block +
+                               u % l.k.block);
       tiles.row.push_back(l.k.gate[slot] * l.H + unit);
       tiles.rows.push_back(std::min(tile, l.H - unit));
       tiles.of.push_back(bits);
@@ -104,8 +126,8 @@ class WeightGradients {
     return trans_scratch_bytes<T>(widths, threads);
   }
 
-  TransTiles tiles_, token_tiles_;
-  TransProduct<T> all_, by_token_;
+  TransTiles tiles_, token_tiles_, state_tiles_;
+  TransProduct<T> all_, by_token_, states_;
   Buffer scratch_;
 };
 
