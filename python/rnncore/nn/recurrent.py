@@ -285,8 +285,8 @@ class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         activations: {{"gate": f, "candidate": g, "hidden": h}}, each a name or (name, alpha, beta), as in ONNX: f for
             i, f, o (default "sigmoid"), g for the candidate and h for c_t (default "tanh").
         layer_norm: Whether both products and c_t are normalised inside the step (Ba et al. 2016, equations 20 to 22),
-            with norm_weight_ih_l{{k}} and norm_weight_hh_l{{k}} (G*H,), norm_weight_c_l{{k}} and norm_bias_c_l{{k}} (H,);
-            bias_ih and bias_hh are the other shifts. Default: False.
+            with norm_weight_ih_l{{k}} and norm_weight_hh_l{{k}} (G*H,), norm_weight_c_l{{k}} and norm_bias_c_l{{k}}
+            (H,); bias_ih and bias_hh are the other shifts. Default: False.
         zoneout: In training each unit keeps its old h with this probability (Krueger et al. 2017); in inference, that
             part of it. A pair (of h, of c) zones c too. Default: 0.
         state_dropout: In training, dropout of h on its way into W_hh, one mask for all steps of a sequence (Gal &
