@@ -30,7 +30,7 @@ QUICK = Plan(rounds=2, turn_seconds=0.02, pause_seconds=0.02, warm_up_seconds=0.
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default="", help="train, infer, model or parts of names, separated by ';'")
+    parser.add_argument("--rows", default="", help="train, infer, model, sample or parts of names, separated by ';'")
     parser.add_argument("--cells", default=",".join(CELLS), help="separated by ',' (default: all)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="for every library")
     parser.add_argument("--rounds", type=int, help=f"turns of each library (default: {Plan.rounds})")

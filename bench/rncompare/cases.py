@@ -16,8 +16,12 @@ LAYER_SHAPES = (
     (50, 50, 2, 128),
     (50, 64, 3, 512),
     (100, 32, 1, 256),
+    (100, 1, 1, 32),
     (100, 1, 1, 64),
+    (100, 1, 1, 256),
     (1000, 1, 1, 32),
+    (1000, 1, 1, 64),
+    (1000, 1, 1, 256),
     (784, 16, 1, 100),
 )
 # V, H, L, T, N, optimiser: characters as char-rnn has them, words as Zaremba et al. 2014 (small) have them.
@@ -26,12 +30,17 @@ MODEL_SHAPES = (
     (65, 512, 3, 50, 50, "adam"),
     (10_000, 200, 2, 35, 20, "sgd"),
 )
-WORK = ("train", "infer", "model")
+# V, H, L, T, N: T tokens drawn one after another for N texts at a time, each the input of the next step.
+SAMPLE_SHAPES = (
+    (65, 512, 3, 100, 1),
+    (65, 512, 3, 100, 64),
+)
+WORK = ("train", "infer", "model", "sample")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row: a recurrent layer (`work` "train" or "infer") or a whole language-model step ("model")."""
+    """One row: a recurrent layer (`work` "train", "infer"), a language-model step ("model"), drawn text ("sample")."""
 
     work: str
     cell: str
@@ -49,6 +58,8 @@ class Case:
         """Unique and short: `train lstm (35,20,2,200)`."""
         if self.work == "model":
             return f"model {self.cell} V={self.V} H={self.H} L={self.L} T={self.T} N={self.N} {self.optimizer}"
+        if self.work == "sample":
+            return f"sample {self.cell} V={self.V} H={self.H} L={self.L} T={self.T} N={self.N}"
         return f"{self.work} {self.cell} ({self.T},{self.N},{self.L},{self.H})"
 
     @property
@@ -69,6 +80,8 @@ class Case:
         forward = 2.0 * step * self.L
         if self.work == "infer":
             return forward
+        if self.work == "sample":
+            return forward + 2.0 * self.tokens * self.H * self.V
         backward = 4.0 * step * self.L
         if self.work == "train":
             return forward + backward - step
@@ -83,6 +96,7 @@ def all_cases() -> list[Case]:
     """Every row of the comparison in the order of the report."""
     cases = [Case(work, cell, *shape) for work in ("train", "infer") for cell in CELLS for shape in LAYER_SHAPES]
     cases += [Case("model", "lstm", t, n, layers, h, v, opt) for v, h, layers, t, n, opt in MODEL_SHAPES]
+    cases += [Case("sample", "lstm", t, n, layers, h, v) for v, h, layers, t, n in SAMPLE_SHAPES]
     return cases
 
 

@@ -61,7 +61,7 @@ class OnnxPeer(Peer):
     def prepare(self, case: Case) -> Run:
         """See Peer.prepare."""
         if case.work != "infer":
-            raise UnsupportedError("ONNX Runtime does not train")
+            raise UnsupportedError("ONNX Runtime neither trains nor draws text")
         random = np.random.default_rng(case.seed)
         model = stack_model(case, random)
         session = onnxruntime.InferenceSession(model, self._options, providers=["CPUExecutionProvider"])

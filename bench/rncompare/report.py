@@ -17,10 +17,12 @@ from rich.table import Table
 from rncompare.measure import Row
 
 SHORT = {"onnxruntime": "ORT"}
+WITH_VOCABULARY = ("model", "sample")
 TITLES = {
     "train": "training step (forward, backward of all parameters)",
     "infer": "inference over sequences",
     "model": "language-model step (embedding, layers, softmax, loss, backward, clip, update)",
+    "sample": "drawing text: T tokens for N texts at a time",
 }
 
 
@@ -144,10 +146,10 @@ def show(report: Report, console: Console) -> None:
 def _table(report: Report, rows: list[Row], work: str, title: str) -> Table:
     table = Table(title=title, title_justify="left", pad_edge=False, box=None)
     table.add_column("cell")
-    table.add_column("V,H,L,T,N" if work == "model" else "T,N,L,H", no_wrap=True)
+    table.add_column("V,H,L,T,N" if work in WITH_VOCABULARY else "T,N,L,H", no_wrap=True)
     for library in report.versions:
         table.add_column(SHORT.get(library, library), justify="right", no_wrap=True)
-    table.add_column("tokens/s" if work == "model" else "GFLOP/s", justify="right")
+    table.add_column("tokens/s" if work in WITH_VOCABULARY else "GFLOP/s", justify="right")
     table.add_column("peak", justify="right")
     for peer in report.peers:
         table.add_column(f"vs {SHORT.get(peer, peer)}", justify="right")
@@ -155,7 +157,7 @@ def _table(report: Report, rows: list[Row], work: str, title: str) -> Table:
         table.add_row(*_cells(report, row))
     for cell in dict.fromkeys(row.case.cell for row in rows):
         means = [report.geometric_mean(work, cell, peer) for peer in report.peers]
-        if work != "model" and any(mean is not None for mean in means):
+        if work not in WITH_VOCABULARY and any(mean is not None for mean in means):
             blanks = [""] * (len(report.versions) + 2)
             table.add_row(cell, "mean (geometric)", *blanks, *(_ratio(mean) for mean in means), style="dim")
     return table
@@ -163,12 +165,13 @@ def _table(report: Report, rows: list[Row], work: str, title: str) -> Table:
 
 def _cells(report: Report, row: Row) -> list[str]:
     case = row.case
-    sizes = (case.V, case.H, case.L, case.T, case.N) if case.work == "model" else (case.T, case.N, case.L, case.H)
+    vocabulary = case.work in WITH_VOCABULARY
+    sizes = (case.V, case.H, case.L, case.T, case.N) if vocabulary else (case.T, case.N, case.L, case.H)
     cells = [case.cell, ",".join(map(str, sizes))]
     cells += [_timing_cell(row, library) for library in report.versions]
     if "rnncore" not in row.timings:
         cells += ["", ""]
-    elif case.work == "model":
+    elif vocabulary:
         cells += [f"{case.tokens / row.timings['rnncore'].median:,.0f}", f"{report.share(row, 'rnncore'):.0%}"]
     else:
         cells += [f"{report.gflops(row, 'rnncore'):.3g}", f"{report.share(row, 'rnncore'):.0%}"]

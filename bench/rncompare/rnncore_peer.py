@@ -10,6 +10,8 @@ import rnncore
 from rncompare.cases import Case
 from rncompare.peer import Peer, Run
 from rnncore import nn, optim
+from rnncore.data import Vocabulary
+from rnncore.generate import generate
 from rnncore.models import LanguageModel
 from rnncore.models.language_model import State
 
@@ -33,6 +35,8 @@ class RnncorePeer(Peer):
         random = np.random.default_rng(case.seed)
         if case.work == "model":
             return self._model(case, random)
+        if case.work == "sample":
+            return self._sample(case)
         layer = LAYERS[case.cell](case.H, case.H, case.L, generator=rnncore.Generator(case.seed))
         x = rnncore.Tensor(random.standard_normal((case.T, case.N, case.H), np.float32))
         if case.work == "infer":
@@ -52,6 +56,21 @@ class RnncorePeer(Peer):
             output.backward(dy)
 
         return train
+
+    def _sample(self, case: Case) -> Run:
+        letters = [chr(ord("!") + token) for token in range(case.V)]
+        model = LanguageModel(
+            hidden_size=case.H,
+            num_layers=case.L,
+            cell=case.cell,
+            vocabulary=Vocabulary("char", letters),
+            generator=rnncore.Generator(case.seed),
+        )
+
+        def draw() -> None:
+            generate(model, letters[0], length=case.T, num_samples=case.N)
+
+        return draw
 
     def _model(self, case: Case, random: np.random.Generator) -> Run:
         model = LanguageModel(

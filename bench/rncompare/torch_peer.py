@@ -54,6 +54,8 @@ class TorchPeer(Peer):
         torch.manual_seed(case.seed)
         if case.work == "model":
             return self._model(case)
+        if case.work == "sample":
+            return self._sample(case)
         layer = LAYERS[case.cell](case.H, case.H, case.L)
         x = torch.randn(case.T, case.N, case.H)
         if case.work == "infer":
@@ -72,6 +74,18 @@ class TorchPeer(Peer):
             output.backward(dy)
 
         return train
+
+    def _sample(self, case: Case) -> Run:
+        model = LanguageModel(case).eval()
+
+        def draw() -> None:
+            with torch.inference_mode():
+                ids, state = torch.zeros(1, case.N, dtype=torch.int64), None
+                for _ in range(case.T):
+                    logits, state = model(ids, state)
+                    ids = torch.multinomial(logits.softmax(dim=1), 1).reshape(1, case.N)
+
+        return draw
 
     def _model(self, case: Case) -> Run:
         model = LanguageModel(case)

@@ -89,6 +89,7 @@ def generate(
     collectors = [_Collector(model.require_vocabulary(), tuple(stop)) for _ in range(num_samples)]
     with model.evaluating():
         logits, state = _read_prompt(model, prompt, num_samples)
+        reader = _Reader(model, num_samples, state)
         for step in range(length):
             ids = sample(
                 logits, temperature=chosen.temperature, top_k=chosen.top_k, top_p=chosen.top_p, generator=generator
@@ -97,7 +98,7 @@ def generate(
                 collector.add(token)
             if step + 1 == length or all(collector.stopped for collector in collectors):
                 break
-            logits, state = _step(model, ids, state)
+            logits = reader.step(ids)
     return [collector.result() for collector in collectors]
 
 
@@ -124,6 +125,22 @@ def beam_search(model: LanguageModel, prompt: str = "", *, length: int = 100, be
                 kept = tuple(Tensor(np.ascontiguousarray(part.numpy()[:, rows])) for part in state)
                 logits, state = _step(model, ids.astype(np.int64), kept)
     return Generated(vocabulary.decode(tokens[0]), tokens[0], stopped=False)
+
+
+class _Reader:
+    """Reads one token a sample at a time, in place: a stream whose input products of tokens are kept."""
+
+    def __init__(self, model: LanguageModel, batch: int, state: State) -> None:
+        self._head = model.head
+        self._stream = model.rnn.stream(batch, embedding=model.embedding.weight, threads=batch > 1)
+        self._stream.set_state(*state)
+        self._features = np.empty((batch, model.rnn.spec.output_size), model.config.dtype)
+
+    def step(self, ids: NDArray[np.int64]) -> Tensor:
+        """Logits (batch, V) after ids (batch,)."""
+        self._stream.step(ids, self._features)
+        logits: Tensor = self._head(Tensor(self._features))
+        return logits
 
 
 class _Collector:

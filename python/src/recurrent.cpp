@@ -137,30 +137,64 @@ std::string gate_letters(const std::string& cell, const py::object& options) {
   return rnncore::gate_letters(LayerSpec{cell_from_name(cell), 1, to_options(options)});
 }
 
+// The memory of a C-contiguous array (rows, columns) of Element. A step lasts less than a microsecond, so an array that
+// fits is recognised without a call into NumPy.
 template <typename Element>
-py::array step(Stream& stream, const RecurrentSpec& spec, const py::object& input) {
-  const py::array x = py::isinstance<Tensor>(input)
-                          ? numpy_view(input.cast<const Tensor&>())
-                          : py::module_::import("numpy").attr("asarray")(input).cast<py::array>();
-  const bool right = py::isinstance<py::array_t<Element, py::array::c_style>>(x) && x.ndim() == 2 &&
-                     x.shape(0) == stream.batch() && x.shape(1) == spec.input_size;
+Element* array_argument(const char* name, py::array& array, std::int64_t rows, std::int64_t columns, bool writable) {
+  const bool right = py::isinstance<py::array_t<Element, py::array::c_style>>(array) && array.ndim() == 2 &&
+                     array.shape(0) == rows && array.shape(1) == columns && (!writable || array.writeable());
   if (!right)
-    throw_argument("stream", "input",
-                   "a C-contiguous array (N, I) = " + to_string(Shape{stream.batch(), spec.input_size}) + " of " +
-                       name_of(stream.dtype()),
-                   to_string(Shape(x.shape(), x.shape() + x.ndim())) + " of " + py::str(x.dtype()).cast<std::string>());
-  py::array_t<Element> y({stream.batch(), spec.layers.back().hidden_size});
-  Element* out = y.mutable_data();
-  const auto* in = static_cast<const Element*>(x.data());
-  without_gil([&] { stream.step(in, out); });
-  return std::move(y);
+    throw_argument("stream", name,
+                   std::string(writable ? "a writable" : "a") + " C-contiguous array of shape " +
+                       to_string(Shape{rows, columns}) + " of " + py::str(py::dtype::of<Element>()).cast<std::string>(),
+                   to_string(Shape(array.shape(), array.shape() + array.ndim())) + " of " +
+                       py::str(array.dtype()).cast<std::string>());
+  return static_cast<Element*>(const_cast<void*>(array.data()));
+}
+
+py::array as_array(const py::object& input) {
+  if (py::isinstance<py::array>(input)) return py::reinterpret_borrow<py::array>(input);
+  if (py::isinstance<Tensor>(input)) return numpy_view(input.cast<const Tensor&>());
+  return py::module_::import("numpy").attr("asarray")(input).cast<py::array>();
 }
 
 // A stream together with the description it was made from.
 struct PyStream {
   RecurrentSpec spec;
   Stream stream;
+  std::int64_t vocabulary = 0;  // of the embedding, if there is one
 };
+
+const std::int64_t* check_ids(const PyStream& s, const py::array& ids) {
+  const std::int64_t N = s.stream.batch();
+  if (s.vocabulary == 0)
+    throw_argument("stream", "input", "features, since the stream has no embedding", "int64 ids",
+                   "make it with stream(embedding=...)");
+  if (!py::isinstance<py::array_t<std::int64_t, py::array::c_style>>(ids) || ids.ndim() != 1 || ids.shape(0) != N)
+    throw_argument("stream", "input", "C-contiguous ids of shape " + to_string(Shape{N}),
+                   to_string(Shape(ids.shape(), ids.shape() + ids.ndim())));
+  const auto* const values = static_cast<const std::int64_t*>(ids.data());
+  for (std::int64_t n = 0; n < N; ++n)
+    if (values[n] < 0 || values[n] >= s.vocabulary)
+      throw_argument("stream", "input[" + std::to_string(n) + "]", "0 <= id < V = " + std::to_string(s.vocabulary),
+                     std::to_string(values[n]));
+  return values;
+}
+
+template <typename Element>
+py::array step(PyStream& s, const py::object& input, const py::object& out) {
+  const std::int64_t N = s.stream.batch(), H = s.spec.layers.back().hidden_size;
+  py::array x = as_array(input);
+  const bool tokens = py::isinstance<py::array_t<std::int64_t>>(x);
+  const Element* const features = tokens ? nullptr : array_argument<Element>("input", x, N, s.spec.input_size, false);
+  const std::int64_t* const ids = tokens ? check_ids(s, x) : nullptr;
+  if (!out.is_none() && !py::isinstance<py::array>(out))
+    throw_type("stream", "out", "a NumPy array", py::str(py::type::of(out)).cast<std::string>());
+  py::array y = out.is_none() ? py::array_t<Element>({N, H}) : py::reinterpret_borrow<py::array>(out);
+  Element* const to = array_argument<Element>("out", y, N, H, true);
+  without_gil([&] { tokens ? s.stream.step(ids, to) : s.stream.step(features, to); });
+  return y;
+}
 
 void bind_stream(py::module_& m) {
   py::class_<PyStream>(m, "Stream",
@@ -174,11 +208,21 @@ void bind_stream(py::module_& m) {
       .def_property_readonly("dtype", [](const PyStream& s) { return name_of(s.stream.dtype()); })
       .def(
           "step",
-          [](PyStream& s, const py::object& input) {
-            return s.stream.dtype() == DType::float64 ? step<double>(s.stream, s.spec, input)
-                                                      : step<float>(s.stream, s.spec, input);
+          [](PyStream& s, const py::object& input, const py::object& out) {
+            return s.stream.dtype() == DType::float64 ? step<double>(s, input, out) : step<float>(s, input, out);
           },
-          py::arg("input"))
+          py::arg("input"), py::arg("out") = py::none(),
+          "One step: features (N, I), or int64 ids (N) with an embedding -> (N, H), into `out` if given.")
+      .def(
+          "set_embedding",
+          [](PyStream& s, const Tensor& embedding) {
+            s.stream.set_embedding(embedding);
+            s.vocabulary = embedding.size(0);
+          },
+          py::arg("embedding"), "Token inputs: step(ids) then reads rows of the embedding (V, I), which is copied.")
+      .def(
+          "use_threads", [](PyStream& s, bool on) { s.stream.use_threads(on); }, py::arg("on"),
+          "Whether a step may use several threads where its work deserves them; at first: no.")
       .def("reset", [](PyStream& s) { s.stream.reset(); })
       .def(
           "reset",

@@ -266,6 +266,27 @@ BAD: dict[str, tuple[Any, type[Exception], str]] = {
         ValueError,
         r"\(1, 3\) of float32.*float64",
     ),
+    "stream out": (
+        lambda: nn.LSTM(3, 2).stream().step(np.zeros((1, 3), np.float32), np.zeros((1, 3), np.float32)),
+        ValueError,
+        r"out: expected a writable.*\(1, 2\) of float32.*\(1, 3\)",
+    ),
+    "stream out list": (
+        lambda: nn.LSTM(3, 2).stream().step(np.zeros((1, 3), np.float32), [0.0, 0.0]),  # type: ignore[arg-type]
+        TypeError,
+        "out.*NumPy array.*list",
+    ),
+    "stream ids without embedding": (
+        lambda: nn.LSTM(3, 2).stream().step(np.zeros(1, np.int64)),
+        ValueError,
+        "embedding",
+    ),
+    "stream id": (
+        lambda: nn.LSTM(3, 2).stream(embedding=rnncore.zeros(4, 3)).step(np.array([4])),
+        ValueError,
+        r"input\[0\].*V = 4.*got 4",
+    ),
+    "stream embedding": (lambda: nn.LSTM(3, 2).stream(embedding=rnncore.zeros(4, 2)), ValueError, r"\(V, 3\)"),
     "bidirectional stream": (lambda: nn.LSTM(3, 2, bidirectional=True).stream(), ValueError, "bidirectional"),
     "threads": (lambda: rnncore.set_num_threads(0), ValueError, "0"),
     "target name": (lambda: rnncore.set_target("ABACUS"), ValueError, "ABACUS"),

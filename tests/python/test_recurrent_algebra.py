@@ -66,6 +66,28 @@ def test_a_stream_is_the_sequence_bitwise(cell: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cell", CELLS)
+def test_one_stream_writes_the_sequence_into_given_arrays(cell: str, dtype: str) -> None:
+    case, module, x = make(cell, dtype)
+    whole, _ = module(x[:, :1])
+    stream = module.stream()
+    out = np.empty((1, whole.shape[2]), dtype)
+    for t in range(case.T):
+        assert stream.step(x[t, :1], out) is out
+        assert np.array_equal(out, whole.numpy()[t])
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_stream_of_tokens_is_the_stream_of_their_rows(batch: int) -> None:
+    layer = nn.GRU(5, 12, 2, generator=rnncore.Generator(1))
+    table = nn.Embedding(9, 5, generator=rnncore.Generator(2)).weight
+    tokens, features = layer.stream(batch, embedding=table, threads=True), layer.stream(batch)
+    for t in range(20):
+        ids = (np.arange(batch) * 4 + t * t) % 9
+        assert np.array_equal(tokens.step(ids), features.step(table.numpy()[ids]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", [c for c in CASES if c.variant in ("wide", "layers2")], ids=lambda case: case.name)
 def test_threads_do_not_change_bits(case: RecurrentCase, dtype: str) -> None:
     arrays = make_arrays(case)

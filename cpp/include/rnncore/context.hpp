@@ -20,4 +20,18 @@ RNNCORE_EXPORT std::vector<std::string> supported_targets();  // best first
 RNNCORE_EXPORT void set_target(const std::string& name);      // tests and benchmarks; drops packed weights
 RNNCORE_EXPORT std::string version();
 
+// While alive, this thread flushes denormal numbers to zero, as the engine's kernels do in any case. A loop of
+// Stream::step() inside one saves each step the reading and writing of the processor's control register (about 9 ns on
+// x86). Ends on the thread that it began on.
+class RNNCORE_EXPORT FlushDenormalsGuard {
+ public:
+  FlushDenormalsGuard();
+  ~FlushDenormalsGuard();
+  FlushDenormalsGuard(const FlushDenormalsGuard&) = delete;
+  FlushDenormalsGuard& operator=(const FlushDenormalsGuard&) = delete;
+
+ private:
+  unsigned long long saved_;
+};
+
 }  // namespace rnncore

@@ -115,12 +115,12 @@ RNNCORE_EXPORT RecurrentOutput recurrent(const RecurrentSpec& spec, const std::v
                                          const RecurrentInput& input);
 
 // Steps a stack one time step at a time for N parallel streams; the same bits as `recurrent`.
-// Everything is allocated at construction: step() allocates nothing, locks nothing, starts no thread.
+// Everything is allocated at construction: step() allocates nothing, locks nothing and, unless use_threads(true) was
+// called, starts no thread.
 // Made for the instruction set in use then: after set_target() (tests, benchmarks) make the stream again.
 class RNNCORE_EXPORT Stream {
  public:
-  // parameters: as parameters_of(spec), all float32 or all float64; copied and packed here. Neither bidirectional nor
-  // reverse.
+  // parameters: as parameters_of(spec), all float32 or all float64, as they are now. Neither bidirectional nor reverse.
   Stream(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, std::int64_t batch = 1);
   ~Stream();
   Stream(Stream&&) noexcept;
@@ -131,6 +131,13 @@ class RNNCORE_EXPORT Stream {
   // in: (N, I), out: (N, spec.output_size()); element type must be the stream's dtype.
   void step(const float* in, float* out) noexcept;
   void step(const double* in, double* out) noexcept;
+  // Tokens in place of features: x = embedding[id] with the embedding (V, I), copied here. The first layer's input
+  // products of the tokens are kept from step to step (for a batch: where V is small). ids: (N), each within [0, V).
+  void set_embedding(const Tensor& embedding);
+  void step(const std::int64_t* ids, float* out) noexcept;
+  void step(const std::int64_t* ids, double* out) noexcept;
+  // At most get_num_threads() threads where the work of a step deserves them, instead of one. The bits stay the same.
+  void use_threads(bool on);
   void reset() noexcept;                     // all streams to the initial state: learnt, or zero
   void reset(std::int64_t stream) noexcept;  // one stream
   RecurrentState state() const;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -114,7 +115,8 @@ struct RecurrentForward {
   void* y = nullptr;                      // (T, N, H)
   void *h_n = nullptr, *c_n = nullptr;    // (N, H)
   void* past_n = nullptr;                 // (past_steps, N, H) or null: not wanted
-  bool bias_ready = false;                // buffers.bias was filled by an earlier call with the same weights
+  bool bias_ready = false;                // buffers.bias and .unit were filled by an earlier call, same weights
+  bool table_ready = false;               // and buffers.table
   int threads = 0;                        // 0: as the work deserves
 };
 void recurrent_forward(Device device, const RecurrentForward& f);
@@ -136,5 +138,29 @@ struct RecurrentBackward {
   std::vector<void*> dw_delay;  // with dw_hh, one per delay
 };
 void recurrent_backward(Device device, const RecurrentBackward& b);
+
+// A stack that steps one row at a time, forward: what Stream runs when its batch is one. Everything is decided when it
+// is made; step() is the cells' work and nothing else.
+class RowStack {
+ public:
+  struct Layer {
+    LayerSpec spec;
+    std::int64_t I = 0;
+    PackedPtr input, recurrent;                         // RecurrentPack::delay of weight_ih, ::recurrent of weight_hh
+    const void *bias_ih = nullptr, *bias_hh = nullptr;  // or null; copied
+  };
+  virtual ~RowStack() = default;
+  virtual void step(const void* x, void* y) noexcept = 0;  // x (I of the first layer), y (H of the last one)
+  // x = embedding[token] instead: (V, I), which must live on. A token's product with the first layer's weights is kept
+  // when it is first made.
+  virtual void set_embedding(std::int64_t V, const void* embedding) = 0;
+  virtual void step_token(std::int64_t token, void* y) noexcept = 0;
+  // The state that enters the next step: H values each; c is null for a cell without one. At first: zeros.
+  virtual void get_state(std::size_t layer, void* h, void* c) const noexcept = 0;
+  virtual void set_state(std::size_t layer, const void* h, const void* c) noexcept = 0;
+};
+// Not with delays, options of the cell or two products a step.
+bool row_stack_serves(Device device, DType dtype, const LayerSpec& layer);
+std::unique_ptr<RowStack> make_row_stack(Device device, DType dtype, const std::vector<RowStack::Layer>& layers);
 
 }  // namespace rnncore::backend

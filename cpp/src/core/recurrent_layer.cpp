@@ -224,6 +224,17 @@ backend::RecurrentWeights forward_weights(const LayerSpec& layer, const LayerPar
   return w;
 }
 
+backend::RowStack::Layer row_layer(const LayerSpec& layer, const LayerParameters& p) {
+  backend::RowStack::Layer row;
+  row.spec = layer;
+  row.I = p.weight_ih.size(1);
+  row.input = packed(backend::RecurrentPack::delay, layer, p.weight_ih);
+  row.recurrent = packed(backend::RecurrentPack::recurrent, layer, p.weight_hh);
+  row.bias_ih = raw_or_null(p.bias_ih);
+  row.bias_hh = raw_or_null(p.bias_hh);
+  return row;
+}
+
 void add_backward_weights(const LayerSpec& layer, const LayerParameters& p, bool want_dx,
                           backend::RecurrentWeights& w) {
   if (want_dx) w.input_back = packed(backend::RecurrentPack::input_back, layer, p.weight_ih);

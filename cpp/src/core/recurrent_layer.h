@@ -39,6 +39,7 @@ void check_parameters(const char* operation, const RecurrentSpec& spec, const st
 
 // The cached packed copies of the weights that forward (or backward) needs.
 backend::RecurrentWeights forward_weights(const LayerSpec& layer, const LayerParameters& p);
+backend::RowStack::Layer row_layer(const LayerSpec& layer, const LayerParameters& p);
 void add_backward_weights(const LayerSpec& layer, const LayerParameters& p, bool want_dx,
                           backend::RecurrentWeights& weights);
 

@@ -1,4 +1,6 @@
-// Stream: the training step kernel, one step at a time, over buffers that were allocated at construction.
+// Stream: the training step kernel, one step at a time, over buffers that were allocated at construction. A plain chain
+// of layers with a batch of one is stepped by the backend as a whole (RowStack); else layer by layer, each as a sequence
+// of one step.
 #include <cstring>
 
 #include "core/stream_wiring.h"
@@ -8,7 +10,7 @@ namespace rnncore {
 struct Stream::Impl {
   struct Layer {
     backend::RecurrentForward call;
-    LayerParameters parameters;  // own copies: biases are read at each step
+    LayerParameters parameters;  // own copies of what is read at each step and at resets; weights are packed
     std::vector<Tensor> buffers;
     Tensor h, c, h_next, c_next, y;
     Tensor past;  // a ring: call.past_first says where it begins
@@ -20,11 +22,65 @@ struct Stream::Impl {
   std::vector<Layer> layers;
   std::unique_ptr<StreamWiring> wiring;  // where layers are more than a chain
   Tensor clock;                          // int64 (N): steps since each stream began; where layers have periods
+  Tensor embedding, looked_up;           // of token inputs
+  void* looked_up_data = nullptr;
+  std::unique_ptr<backend::RowStack> rows;  // then the layers' states are copies, up to date after pull()
+
+  // Where the backend serves every layer so.
+  void add_rows(const StackParameters& stack) {
+    if (batch != 1 || spec.connection != Connection::none || spec.has_periods()) return;
+    std::vector<backend::RowStack::Layer> wanted;
+    for (std::size_t i = 0; i < spec.layers.size(); ++i) {
+      if (!backend::row_stack_serves(Device::cpu, dtype, spec.layers[i])) return;
+      wanted.push_back(row_layer(spec.layers[i], stack.layers[i]));
+    }
+    rows = backend::make_row_stack(Device::cpu, dtype, wanted);
+  }
+  void pull() const noexcept {
+    for (std::size_t i = 0; rows && i < layers.size(); ++i)
+      rows->get_state(i, const_cast<void*>(layers[i].call.h0), const_cast<void*>(layers[i].call.c0));
+  }
+  void push() const noexcept {
+    for (std::size_t i = 0; rows && i < layers.size(); ++i)
+      rows->set_state(i, layers[i].call.h0, layers[i].call.c0);
+  }
+
+  // The working memory of a step, for the number of threads that it may use.
+  void allocate(Layer& layer) const {
+    backend::RecurrentForward& call = layer.call;
+    call.geometry.parts = call.threads == 1 ? 1 : backend::recurrent_parts(Device::cpu, call.geometry);
+    call.bias_ready = call.table_ready = false;
+    const backend::RecurrentSizes s = backend::recurrent_sizes(Device::cpu, call.geometry);
+    layer.buffers.clear();
+    const auto make = [&](std::int64_t size, DType type) -> void* {
+      if (size == 0) return nullptr;
+      layer.buffers.push_back(Tensor::empty({size}, type));
+      return layer.buffers.back().mutable_raw();
+    };
+    call.buffers.gates = make(s.gates, dtype);
+    call.buffers.c = make(s.c, dtype);
+    call.buffers.states = make(s.states, dtype);
+    call.buffers.p = make(s.p, dtype);
+    call.buffers.bias = make(s.bias, dtype);
+    call.buffers.unit = make(s.unit, dtype);
+    call.buffers.norm = make(s.norm, dtype);
+    call.buffers.delayed = make(s.delayed, dtype);
+    call.buffers.table = make(s.table, dtype);
+    call.buffers.ages = static_cast<std::int64_t*>(make(s.ages, DType::int64));
+  }
+  void use_threads(bool on) {
+    for (Layer& layer : layers) {
+      if (rows) return;
+      layer.call.threads = on ? 0 : 1;
+      allocate(layer);
+    }
+  }
 
   void add_layer(std::int64_t index, const LayerParameters& given) {
     Layer layer;
     layer.parameters = given;
-    for (Tensor* t : layer.parameters.all())
+    LayerParameters& p = layer.parameters;
+    for (Tensor* t : {&p.bias_ih, &p.bias_hh, &p.unit, &p.norm_ih, &p.norm_hh, &p.norm_c, &p.norm_bias_c, &p.h_0, &p.c_0})
       if (t->defined()) *t = t->detach().clone();
     const LayerSpec& kind = spec.layers[static_cast<std::size_t>(index)];
     backend::RecurrentGeometry& g = layer.call.geometry;
@@ -37,28 +93,15 @@ struct Stream::Impl {
     g.H = kind.hidden_size;
     g.delays = kind.delays;
     layer.period = kind.period;
-    for (Tensor* t : {&layer.parameters.h_0, &layer.parameters.c_0})
-      if (t->defined()) *t = t->detach().clone();
     layer.call.threads = 1;
-    layer.call.weights = forward_weights(kind, layer.parameters);
-    const backend::RecurrentSizes s = backend::recurrent_sizes(Device::cpu, g);
-    const auto make = [&](std::int64_t size) -> void* {
-      if (size == 0) return nullptr;
-      layer.buffers.push_back(Tensor::empty({size}, dtype));
-      return layer.buffers.back().mutable_raw();
-    };
-    layer.call.buffers.gates = make(s.gates);
-    layer.call.buffers.c = make(s.c);
-    layer.call.buffers.states = make(s.states);
-    layer.call.buffers.p = make(s.p);
-    layer.call.buffers.bias = make(s.bias);
-    layer.call.buffers.unit = make(s.unit);
-    layer.call.buffers.norm = make(s.norm);
-    layer.call.buffers.delayed = make(s.delayed);
-    if (s.ages > 0) {
-      layer.buffers.push_back(Tensor::empty({s.ages}, DType::int64));
-      layer.call.buffers.ages = layer.buffers.back().mutable_data<std::int64_t>();
-      layer.past = Tensor::zeros({g.past_steps(), batch, g.H}, dtype);
+    if (!rows) {
+      layer.call.weights = forward_weights(kind, p);
+      allocate(layer);
+    }
+    p.weight_ih = p.weight_hh = Tensor();
+    p.weight_delay.clear();
+    if (const std::int64_t steps = g.past_steps()) {
+      layer.past = Tensor::zeros({steps, batch, g.H}, dtype);
       layer.call.past = layer.past.raw();
     }
     layer.h = Tensor::zeros({batch, g.H}, dtype);
@@ -86,7 +129,37 @@ struct Stream::Impl {
     return out;
   }
 
+  void set_embedding(const Tensor& given) {
+    embedding = given.detach().clone();
+    if (rows) return rows->set_embedding(given.size(0), embedding.raw());
+    backend::RecurrentForward& first = layers.front().call;
+    // A table of all tokens costs as much as V / N steps without one; the lowest layer alone must read the input then.
+    constexpr std::int64_t kStepsToRepay = 16;
+    const bool tabled = given.size(0) <= kStepsToRepay * batch && !wiring && layers.front().period == 1;
+    first.geometry.V = tabled ? given.size(0) : 0;
+    allocate(layers.front());
+    looked_up = Tensor::empty({batch, spec.input_size}, dtype);
+    looked_up_data = looked_up.mutable_raw();
+  }
+
+  void step(const std::int64_t* ids, void* out) noexcept {
+    if (rows) return rows->step_token(*ids, out);
+    backend::RecurrentForward& first = layers.front().call;
+    if (first.geometry.V == 0) {
+      const std::size_t bytes = static_cast<std::size_t>(spec.input_size * size_of(dtype));
+      for (std::int64_t n = 0; n < batch; ++n)
+        std::memcpy(static_cast<char*>(looked_up_data) + static_cast<std::size_t>(n) * bytes,
+                    static_cast<const char*>(embedding.raw()) + static_cast<std::size_t>(ids[n]) * bytes, bytes);
+      return step(static_cast<const void*>(looked_up_data), out);
+    }
+    first.tokens = {ids, embedding.raw()};
+    step(static_cast<const void*>(nullptr), out);
+    first.tokens = {};
+    first.table_ready = true;
+  }
+
   void step(const void* in, void* out) noexcept {
+    if (rows) return rows->step(in, out);
     const void* y = nullptr;
     for (std::size_t k = 0; k < layers.size(); ++k) {
       const void* const below = y;
@@ -185,6 +258,7 @@ struct Stream::Impl {
         std::memset(static_cast<char*>(past_slot(layer.call, i)) + first * row, 0,
                     static_cast<std::size_t>(count * row));
     }
+    push();
   }
 };
 
@@ -200,6 +274,7 @@ Stream::Stream(const RecurrentSpec& spec, const std::vector<Tensor>& parameters,
   impl_->batch = batch;
   impl_->dtype = parameters[0].dtype();
   const StackParameters stack = split_parameters(spec, parameters);
+  impl_->add_rows(stack);
   for (std::size_t i = 0; i < spec.layers.size(); ++i) impl_->add_layer(static_cast<std::int64_t>(i), stack.layers[i]);
   if (spec.connection != Connection::none)
     impl_->wiring = std::make_unique<StreamWiring>(spec, stack, batch, impl_->dtype);
@@ -215,12 +290,25 @@ std::int64_t Stream::batch() const { return impl_->batch; }
 DType Stream::dtype() const { return impl_->dtype; }
 void Stream::step(const float* in, float* out) noexcept { impl_->step(in, out); }
 void Stream::step(const double* in, double* out) noexcept { impl_->step(in, out); }
+void Stream::step(const std::int64_t* ids, float* out) noexcept { impl_->step(ids, out); }
+void Stream::step(const std::int64_t* ids, double* out) noexcept { impl_->step(ids, out); }
+void Stream::set_embedding(const Tensor& embedding) {
+  const std::int64_t I = impl_->spec.input_size;
+  if (!embedding.defined() || embedding.dim() != 2 || embedding.size(0) < 1 || embedding.size(1) != I)
+    throw_argument("Stream::set_embedding", "embedding", "shape (V, I) = (V, " + std::to_string(I) + ") with V >= 1",
+                   embedding.defined() ? to_string(embedding.shape()) : "none");
+  if (embedding.dtype() != impl_->dtype)
+    throw_type("Stream::set_embedding", "embedding", name_of(impl_->dtype), name_of(embedding.dtype()));
+  impl_->set_embedding(embedding);
+}
+void Stream::use_threads(bool on) { impl_->use_threads(on); }
 void Stream::reset() noexcept { impl_->clear(0, impl_->batch); }
 void Stream::reset(std::int64_t stream) noexcept {
   if (stream >= 0 && stream < impl_->batch) impl_->clear(stream, 1);
 }
 
 RecurrentState Stream::state() const {
+  impl_->pull();
   RecurrentState state;
   for (const Impl::Layer& layer : impl_->layers) {
     state.h.push_back(layer.h.clone());
@@ -264,6 +352,7 @@ void Stream::set_state(const RecurrentState& state) {
     impl_->layers[i].past.copy_(state.past[i]);
     impl_->layers[i].call.past_first = 0;
   }
+  impl_->push();
 }
 
 std::size_t Stream::state_bytes() const noexcept {
@@ -273,6 +362,7 @@ std::size_t Stream::state_bytes() const noexcept {
 }
 
 void Stream::save_state(void* out) const noexcept {
+  impl_->pull();
   auto* to = static_cast<unsigned char*>(out);
   impl_->each_state([&](const unsigned char* state, std::size_t size) {
     std::memcpy(to, state, size);
@@ -286,6 +376,7 @@ void Stream::restore_state(const void* in) noexcept {
     std::memcpy(state, from, size);
     from += size;
   });
+  impl_->push();
 }
 
 }  // namespace rnncore

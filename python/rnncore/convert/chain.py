@@ -87,7 +87,7 @@ def leaves_of(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
     from rnncore.models import LanguageModel
 
     if isinstance(module, LanguageModel):
-        children = {"embedding": module.embedding, "rnn": module.rnn, "head": module.head}
+        children: dict[str, nn.Module] = {"embedding": module.embedding, "rnn": module.rnn, "head": module.head}
     elif isinstance(module, Chain | nn.Sequential):
         children = dict(module.named_children())
     else:

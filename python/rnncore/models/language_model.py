@@ -369,7 +369,7 @@ class _WiredStack(nn.Recurrent):
         return output, h_n if c_n is None else (h_n, c_n)
 
 
-def _wired(config: LanguageModelConfig, generator: Generator) -> nn.Module:
+def _wired(config: LanguageModelConfig, generator: Generator) -> nn.Recurrent:
     stack = _WiredStack.__new__(_WiredStack)
     nn.Module.__init__(stack)
     stack.build(
@@ -379,7 +379,7 @@ def _wired(config: LanguageModelConfig, generator: Generator) -> nn.Module:
     return stack
 
 
-def _recurrent(config: LanguageModelConfig, generator: Generator) -> nn.Module:
+def _recurrent(config: LanguageModelConfig, generator: Generator) -> nn.LSTM | nn.GRU | nn.RNN | nn.Recurrent:
     sizes = (config.embedding_size, config.hidden_size, config.num_layers)
     if config.is_wired:
         return _wired(config, generator)

@@ -53,6 +53,17 @@ def _hidden_sizes(operation: str, hidden_size: int | Sequence[int], num_layers: 
     return sizes
 
 
+def open_stream(
+    spec: RecurrentSpec, parameters: list[Tensor], batch: int, embedding: Tensor | None, threads: bool
+) -> Stream:
+    """A `Stream` of the stack, which reads tokens too where an embedding (V, I) is given."""
+    stream = Stream(spec, parameters, batch)
+    if embedding is not None:
+        stream.set_embedding(embedding)
+    stream.use_threads(threads)
+    return stream
+
+
 class _Recurrent(Module):
     """What RNN, LSTM and GRU share."""
 
@@ -137,9 +148,18 @@ class _Recurrent(Module):
             return output.squeeze(1), _without_batch(h_n), _without_batch(c_n)
         return output.transpose(0, 1) if self.batch_first else output, h_n, c_n
 
-    def stream(self, batch: int = 1) -> Stream:
-        """A `Stream` of `batch` parallel sequences with a copy of the present parameters (not bidirectional)."""
-        return Stream(self.spec, self._parameters(), batch)
+    def stream(self, batch: int = 1, *, embedding: Tensor | None = None, threads: bool = False) -> Stream:
+        """One step at a time, with the bits of the sequence; parameters are copied (not bidirectional).
+
+        Args:
+            batch: N, parallel sequences.
+            embedding: a table (V, I): step() then also takes int64 ids (N,) for rows of it.
+            threads: whether a step may use several threads.
+
+        Returns:
+            A `Stream`: ``step(x, out=None)`` with arrays (N, I) -> (N, H), ``reset()``, ``state``, ``set_state(h, c)``.
+        """
+        return open_stream(self.spec, self._parameters(), batch, embedding, threads)
 
     def extra_repr(self) -> str:
         parts = [f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, cell={self.spec.cell!r}"]

@@ -12,6 +12,7 @@ from rnncore._core import Generator, RecurrentSpec, Stream, Tensor
 from rnncore._tensor import as_tensor
 from rnncore.nn import init
 from rnncore.nn.module import Module, Parameter, generator_or_fresh
+from rnncore.nn.recurrent import open_stream
 
 _STACK_DEFAULTS: dict[str, Any] = {
     "merge": "concat",
@@ -232,9 +233,9 @@ class Recurrent(Module):
         )
         return output.transpose(0, 1) if self.batch_first else output, State(after)
 
-    def stream(self, batch: int = 1) -> Stream:
-        """A `Stream` of `batch` parallel sequences with a copy of the present parameters (forward only)."""
-        return Stream(self.spec, self._parameters(), batch)
+    def stream(self, batch: int = 1, *, embedding: Tensor | None = None, threads: bool = False) -> Stream:
+        """One step at a time with the present parameters (forward only); arguments as in `nn.LSTM.stream`."""
+        return open_stream(self.spec, self._parameters(), batch, embedding, threads)
 
     def extra_repr(self) -> str:
         return _core.recurrent_spec_json(self.spec)

@@ -132,7 +132,18 @@ void set_target(const std::string& name) {
 
 std::string version() { return RNNCORE_VERSION; }
 
+FlushDenormalsGuard::FlushDenormalsGuard() : saved_(cpu::read_float_mode()) {
+  cpu::write_float_mode(saved_ | cpu::kFlushMode);
+  ++cpu::flush_guards;
+}
+FlushDenormalsGuard::~FlushDenormalsGuard() {
+  --cpu::flush_guards;
+  cpu::write_float_mode(saved_);
+}
+
 namespace cpu {
+
+__thread int flush_guards = 0;
 
 std::int64_t active_target() { return context().target.load(std::memory_order_relaxed); }
 std::uint64_t target_epoch() { return context().epoch.load(std::memory_order_relaxed); }

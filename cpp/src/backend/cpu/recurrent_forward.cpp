@@ -7,24 +7,6 @@
 namespace rnncore::cpu {
 namespace {
 
-template <typename T>
-void fill_bias(const Layout<T>& l, const backend::RecurrentWeights& w, T* bias) {
-  const T* b_ih = static_cast<const T*>(w.bias_ih);
-  const T* b_hh = static_cast<const T*>(w.bias_hh);
-  for (std::int64_t b = 0; b < l.blocks; ++b)
-    for (int s = 0; s < l.k.slots; ++s)
-      for (std::int64_t i = 0; i < l.k.block; ++i) {
-        const std::int64_t unit = b * l.k.block + i, at = l.k.gate[s] * l.H + unit;
-        const bool from_input = s >= l.k.input_first && s < l.k.input_first + l.k.input_count;
-        const bool from_state = (s >= l.k.recurrent_first && s < l.k.recurrent_first + l.k.recurrent_count) ||
-                                (s >= l.k.second_first && s < l.k.second_first + l.k.second_count);
-        T value = 0;
-        if (unit < l.H && b_ih && from_input) value += b_ih[at];
-        if (unit < l.H && b_hh && from_state) value += b_hh[at];
-        bias[(b * l.k.slots + s) * l.k.block + i] = value;
-      }
-}
-
 // flags[step, n]: whether the row is absent at the step, and whether its state is reset when it leaves it.
 template <typename T>
 void fill_flags(const Layout<T>& l, const backend::RecurrentForward& f, std::uint8_t* flags) {
@@ -75,7 +57,7 @@ class Forward {
     }
     if (!f_.bias_ready) {
       if (norm_.kernels) norm_.fill(f_.weights);
-      fill_bias(l_, f_.weights, static_cast<T*>(f_.buffers.bias));
+      fill_bias(l_, f_.weights.bias_ih, f_.weights.bias_hh, static_cast<T*>(f_.buffers.bias));
       if (const std::int64_t values = l_.unit_values()) {
         T* const unit = static_cast<T*>(f_.buffers.unit);
         std::memset(unit, 0, static_cast<std::size_t>(values) * sizeof(T));
@@ -92,7 +74,7 @@ class Forward {
       const T* const drop = static_cast<const T*>(f_.masks.drop);
       for (std::int64_t i = 0; i < l_.N * l_.H; ++i) first[i] = states[i] * drop[i];
     }
-    const double input_work = l_.input_work();
+    const double input_work = f_.tokens.ids && f_.table_ready ? 0 : l_.input_work();
     int threads = f_.threads ? f_.threads : threads_for(input_work + l_.T_ * l_.step_work());
     alone_ = walks_alone(l_, threads);
     constexpr double kWorthATeam = 2e7;  // an input product that pays for a team whose other members then wait
@@ -149,7 +131,7 @@ class Forward {
   }
 
   void work(const Member& m) const {
-    if (f_.tokens.ids) {
+    if (f_.tokens.ids && !f_.table_ready) {
       input_product(m, static_cast<const T*>(f_.tokens.embedding), l_.V, 1, static_cast<T*>(f_.buffers.table));
       m.barrier();
       normalise_input(m, static_cast<T*>(f_.buffers.table), 0, l_.V);
@@ -193,6 +175,10 @@ class Forward {
 
   void take_step(const Member& self, std::int64_t p, std::int64_t step, T* gates) const {
     const std::int64_t t = l_.time_of(step);
+    if (l_.one_row()) {
+      take_row(self, p, step, gates);
+      return self.barrier();
+    }
     ForwardStep<T> s;
     s.H = l_.H;
     const Range blocks = self.share(l_.blocks), rows = l_.rows.part(p);
@@ -249,6 +235,37 @@ class Forward {
     }
   }
 
+  // The kernel for one row. It wants h in whole vectors: where H is none, h takes turns between two rows of its own.
+  void take_row(const Member& m, std::int64_t p, std::int64_t step, T* gates) const {
+    T* const states = static_cast<T*>(f_.buffers.states);
+    T* const y = static_cast<T*>(f_.y);
+    const bool whole = l_.H % l_.k.lanes == 0;
+    const Range vectors = m.share((l_.H + l_.k.lanes - 1) / l_.k.lanes);
+    RowStep<T> s;
+    s.H = l_.H;
+    s.vector_begin = vectors.begin;
+    s.vector_end = vectors.end;
+    s.downwards = step & 1;
+    s.weights = f_.weights.recurrent->template data<T>();
+    s.bias = static_cast<const T*>(f_.buffers.bias);
+    s.gates = gates;
+    s.keep = l_.training;
+    if (whole) {
+      s.h_prev = l_.h_entering(states, y, step);
+      s.h = y + l_.time_of(step) * l_.H;
+    } else {
+      s.h_prev = states + (step == 0 ? 0 : 1 + (step & 1)) * l_.units;
+      s.h = states + (2 - (step & 1)) * l_.units;
+      s.y = y + l_.time_of(step) * l_.H;
+    }
+    if (l_.k.cell) {
+      T* const c = static_cast<T*>(f_.buffers.c);
+      s.c_prev = l_.c_entering(c, p, step);
+      s.c = l_.c_entering(c, p, step + 1);
+    }
+    l_.k.row(s);
+  }
+
   const backend::RecurrentForward& f_;
   Layout<T> l_;
   NormMemory<T> norm_;
@@ -268,7 +285,7 @@ backend::RecurrentSizes sizes_of(const backend::RecurrentGeometry& g) {
   backend::RecurrentSizes s;
   s.gates = l.rows.rows(g.training ? g.T : l.chunk_steps()) * l.gates_row;
   if (l.k.cell) s.c = l.rows.rows(l.c_steps()) * l.units;
-  s.states = (g.masked ? (g.training ? g.T + 1 : 3) : 1) * g.N * g.H;
+  s.states = l.one_row() ? 3 * l.units : (g.masked ? (g.training ? g.T + 1 : 3) : 1) * g.N * g.H;
   if (l.k.stages == 2) s.p = (g.training ? g.T : 1) * g.N * l.units;
   s.bias = l.gate_values;
   s.unit = l.unit_values();

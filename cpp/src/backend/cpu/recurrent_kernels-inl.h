@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "backend/cpu/panel-inl.h"
+#include "backend/cpu/recurrent_row-inl.h"
 #include "backend/cpu/recurrent_steps.h"
 #include "backend/cpu/simd_value.h"
 
@@ -29,24 +30,6 @@ constexpr int unit_vectors() {
   return Cell::kRecurrentCount <= 1 ? (kRegisters == 32 ? 4 : 2) : 1;
 }
 constexpr int kBackwardVectors = kRegisters == 32 ? 4 : 2;
-
-// Rows of x, y, h, dy end after H units: the last vector may be partial.
-template <class D, typename T = hn::TFromD<D>>
-HWY_INLINE hn::Vec<D> load_units(D d, const T* p, std::int64_t left) {
-  const std::int64_t L = static_cast<std::int64_t>(hn::Lanes(d));
-  if (HWY_LIKELY(left >= L)) return hn::LoadU(d, p);
-  HWY_ALIGN T part[HWY_MAX_BYTES / sizeof(T)] = {};
-  for (std::int64_t i = 0; i < left; ++i) part[i] = p[i];
-  return hn::Load(d, part);
-}
-template <class D, typename T = hn::TFromD<D>>
-HWY_INLINE void store_units(D d, hn::Vec<D> v, T* p, std::int64_t left) {
-  const std::int64_t L = static_cast<std::int64_t>(hn::Lanes(d));
-  if (HWY_LIKELY(left >= L)) return hn::StoreU(v, d, p);
-  HWY_ALIGN T part[HWY_MAX_BYTES / sizeof(T)];
-  hn::Store(v, d, part);
-  for (std::int64_t i = 0; i < left; ++i) p[i] = part[i];
-}
 
 template <class Cell, class D>
 struct Steps {
@@ -466,6 +449,7 @@ const CellKernels<T>& cell_kernels() {
     k.backward_tile = tile_rows(kBackwardVectors);
     k.forward[0] = S::forward;
     k.backward[0] = S::backward;
+    if constexpr (Cell::kStages == 1 && !Cell::kOptions) k.row = Row<Cell, D, S::UB>::step;
     if constexpr (Cell::kStages == 2) {
       k.second_first = Cell::kSecondFirst;
       k.second_count = Cell::kSecondCount;

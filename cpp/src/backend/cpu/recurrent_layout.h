@@ -59,6 +59,8 @@ struct Layout {
     return values * kSize % kPage == 0 ? kLine / kSize : 0;
   }
 
+  // Whether the kernel for one row serves (recurrent_row.h): the one place where it is chosen for sequences.
+  bool one_row() const { return N == 1 && !masked && !dropped && delays.empty() && k.row != nullptr; }
   // Steps are numbered in the order of processing; time_of(step) is where they stand in x and y.
   std::int64_t time_of(std::int64_t step) const { return reverse ? T_ - 1 - step : step; }
   // c entering a step, row 0 of the batch as if it were in part p; in inference three buffers take turns (the first
@@ -96,6 +98,25 @@ struct Layout {
     return static_cast<double>(N) * units * H * slots;
   }
 };
+
+// The sum of the biases of each slot, laid out as a row of gates. Either may be null.
+template <typename T>
+void fill_bias(const Layout<T>& l, const void* bias_ih, const void* bias_hh, T* bias) {
+  const T* b_ih = static_cast<const T*>(bias_ih);
+  const T* b_hh = static_cast<const T*>(bias_hh);
+  for (std::int64_t b = 0; b < l.blocks; ++b)
+    for (int s = 0; s < l.k.slots; ++s)
+      for (std::int64_t i = 0; i < l.k.block; ++i) {
+        const std::int64_t unit = b * l.k.block + i, at = l.k.gate[s] * l.H + unit;
+        const bool from_input = s >= l.k.input_first && s < l.k.input_first + l.k.input_count;
+        const bool from_state = (s >= l.k.recurrent_first && s < l.k.recurrent_first + l.k.recurrent_count) ||
+                                (s >= l.k.second_first && s < l.k.second_first + l.k.second_count);
+        T value = 0;
+        if (unit < l.H && b_ih && from_input) value += b_ih[at];
+        if (unit < l.H && b_hh && from_state) value += b_hh[at];
+        bias[(b * l.k.slots + s) * l.k.block + i] = value;
+      }
+}
 
 // How a team shares the time loop: by rows (each member walks its own sequences through time, and nobody waits or reads
 // what another wrote: cores may be far apart) or by units (a barrier after every stage).

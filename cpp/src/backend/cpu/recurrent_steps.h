@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "backend/cpu/recurrent_row.h"
 #include "rnncore/recurrent.hpp"
 
 namespace rnncore::cpu {
@@ -115,6 +116,7 @@ struct CellKernels {
   // stage 0 and, for two-stage cells, 1
   void (*forward[2])(const ForwardStep<T>&);
   void (*backward[2])(const BackwardStep<T>&);
+  void (*row)(const RowStep<T>&);  // one row, forward; null for cells with two stages or with options
 };
 
 template <typename T>

@@ -19,25 +19,54 @@
 
 namespace rnncore::cpu {
 
-// Flush-to-zero and denormals-are-zero while alive.
+// The processor's floating-point control register.
+inline std::uint64_t read_float_mode() {
+#if defined(__SSE__) || defined(__x86_64__)
+  return _mm_getcsr();
+#elif defined(__aarch64__)
+  std::uint64_t mode;
+  asm volatile("mrs %0, fpcr" : "=r"(mode));
+  return mode;
+#else
+  return 0;
+#endif
+}
+inline void write_float_mode([[maybe_unused]] std::uint64_t mode) {
+#if defined(__SSE__) || defined(__x86_64__)
+  _mm_setcsr(static_cast<unsigned>(mode));
+#elif defined(__aarch64__)
+  asm volatile("msr fpcr, %0" : : "r"(mode));
+#endif
+}
+#if defined(__SSE__) || defined(__x86_64__)
+constexpr std::uint64_t kFlushMode = 0x8040;  // flush to zero, denormals are zero
+#else
+constexpr std::uint64_t kFlushMode = std::uint64_t{1} << 24;
+#endif
+
+// How many rnncore::FlushDenormalsGuards are alive on this thread.
+#if defined(__linux__)
+__attribute__((tls_model("initial-exec")))  // one load, also in a shared library
+#endif
+extern __thread int flush_guards;  // not thread_local, whose uses from other files go through a function
+
+// Denormals are flushed while alive.
 class FlushDenormals {
  public:
-#if defined(__SSE__) || defined(__x86_64__)
-  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }
-  ~FlushDenormals() { _mm_setcsr(saved_); }
-
- private:
-  unsigned saved_;
-#elif defined(__aarch64__)
-  FlushDenormals() {
-    asm volatile("mrs %0, fpcr" : "=r"(saved_));
-    asm volatile("msr fpcr, %0" : : "r"(saved_ | (std::uint64_t{1} << 24)));
+  FlushDenormals() : own_(flush_guards == 0) {
+    if (!own_) return;
+    saved_ = read_float_mode();
+    write_float_mode(saved_ | kFlushMode);
   }
-  ~FlushDenormals() { asm volatile("msr fpcr, %0" : : "r"(saved_)); }
+  ~FlushDenormals() {
+    if (own_) write_float_mode(saved_);
+  }
+  FlushDenormals(const FlushDenormals&) = delete;
+  FlushDenormals& operator=(const FlushDenormals&) = delete;
 
  private:
-  std::uint64_t saved_;
-#endif
+  bool own_;
+  std::uint64_t saved_ = 0;
 };
 
 struct Range {

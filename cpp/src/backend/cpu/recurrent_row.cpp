@@ -1,0 +1,147 @@
+// A stack that steps one row at a time: pointers, sizes and kernels are settled when it is made.
+#include <cstring>
+
+#include "backend/cpu/recurrent_layout.h"
+
+namespace rnncore::cpu {
+namespace {
+
+template <typename T>
+class Rows final : public backend::RowStack {
+ public:
+  explicit Rows(const std::vector<Layer>& layers) {
+    layers_.reserve(layers.size());
+    for (const Layer& layer : layers) add(layer);
+  }
+
+  void step(const void* x, void* y) noexcept override {
+    const FlushDenormals flush;
+    layers_.front().args.x = static_cast<const T*>(x);
+    layers_.front().args.gates = nullptr;
+    step_layers(y);
+  }
+
+  void set_embedding(std::int64_t V, const void* embedding) override {
+    constexpr std::size_t kMostBytes = std::size_t{256} << 20;  // beyond it the products are made again at each step
+    embedding_ = static_cast<const T*>(embedding);
+    const std::size_t bytes = static_cast<std::size_t>(V * gate_values_) * sizeof(T);
+    products_ = Buffer(bytes <= kMostBytes ? bytes : 0);
+    known_.assign(bytes <= kMostBytes ? static_cast<std::size_t>(V) : 0, 0);
+  }
+
+  void step_token(std::int64_t token, void* y) noexcept override {
+    const FlushDenormals flush;
+    RowStep<T>& first = layers_.front().args;
+    const T* const x = embedding_ + token * first.I;
+    first.x = known_.empty() ? x : nullptr;
+    first.gates = known_.empty() ? nullptr : static_cast<T*>(products_.data()) + token * gate_values_;
+    if (!known_.empty() && !known_[static_cast<std::size_t>(token)]) {
+      multiply(x, first.gates);
+      known_[static_cast<std::size_t>(token)] = 1;
+    }
+    step_layers(y);
+  }
+
+  void get_state(std::size_t layer, void* h, void* c) const noexcept override {
+    const RowStep<T>& args = layers_[layer].args;
+    const std::size_t bytes = static_cast<std::size_t>(args.H) * sizeof(T);
+    std::memcpy(h, args.h_prev, bytes);
+    if (c) std::memcpy(c, args.c, bytes);
+  }
+  void set_state(std::size_t layer, const void* h, const void* c) noexcept override {
+    const RowStep<T>& args = layers_[layer].args;
+    const std::size_t bytes = static_cast<std::size_t>(args.H) * sizeof(T);
+    std::memcpy(const_cast<T*>(args.h_prev), h, bytes);
+    if (c) std::memcpy(args.c, c, bytes);
+  }
+
+ private:
+  struct One {
+    RowStep<T> args;
+    void (*run)(const RowStep<T>&) = nullptr;
+    backend::PackedPtr input, recurrent;
+    Buffer memory;  // two rows of h, one of c, one of the bias
+  };
+
+  void step_layers(void* y) noexcept {
+    const T* from = nullptr;
+    for (One& layer : layers_) {
+      if (from) layer.args.x = from;
+      layer.run(layer.args);
+      from = layer.args.h;
+      layer.args.h = const_cast<T*>(layer.args.h_prev);
+      layer.args.h_prev = from;
+      layer.args.downwards = !layer.args.downwards;
+    }
+    std::memcpy(y, from, output_bytes_);
+  }
+
+  // The first layer's input product of one row, with the bias.
+  void multiply(const T* x, T* gates) const noexcept {
+    const One& first = layers_.front();
+    RowProduct<T> p;
+    p.a = x;
+    p.run = first.args.I;
+    p.b = first.input.get();
+    p.c = gates;
+    p.rows = 1;
+    p.columns = gate_values_;
+    p.bias = first.args.bias;
+    p.start = Start::bias;
+    row_product(Member{}, p);
+  }
+
+  void add(const Layer& layer) {
+    backend::RecurrentGeometry g;
+    g.cell = layer.spec.cell;
+    g.options = layer.spec.options;
+    g.H = layer.spec.hidden_size;
+    const Layout<T> l(g);
+    One one;
+    one.run = l.k.row;
+    one.input = layer.input;
+    one.recurrent = layer.recurrent;
+    one.memory = Buffer(static_cast<std::size_t>(3 * l.units + l.gate_values) * sizeof(T));
+    std::memset(one.memory.data(), 0, one.memory.bytes());
+    T* const memory = static_cast<T*>(one.memory.data());
+    one.args.H = g.H;
+    one.args.I = layer.I;
+    one.args.vector_end = (g.H + l.k.lanes - 1) / l.k.lanes;
+    one.args.input_weights = one.input->template data<T>();
+    one.args.weights = one.recurrent->template data<T>();
+    one.args.h_prev = memory;
+    one.args.h = memory + l.units;
+    if (l.k.cell) one.args.c_prev = one.args.c = memory + 2 * l.units;
+    T* const bias = memory + 3 * l.units;
+    fill_bias(l, layer.bias_ih, layer.bias_hh, bias);
+    one.args.bias = bias;
+    output_bytes_ = static_cast<std::size_t>(g.H) * sizeof(T);
+    if (layers_.empty()) gate_values_ = l.gate_values;
+    layers_.push_back(std::move(one));
+  }
+
+  std::vector<One> layers_;
+  std::int64_t gate_values_ = 0;  // of the first layer
+  const T* embedding_ = nullptr;
+  Buffer products_;  // (V, gate_values_)
+  std::vector<std::uint8_t> known_;
+  std::size_t output_bytes_ = 0;
+};
+
+}  // namespace
+}  // namespace rnncore::cpu
+
+namespace rnncore::backend {
+
+bool row_stack_serves(Device, DType dtype, const LayerSpec& layer) {
+  if (!layer.delays.empty()) return false;
+  return dtype == DType::float64 ? cpu::kernels_of<double>(layer.cell, layer.options).row != nullptr
+                                 : cpu::kernels_of<float>(layer.cell, layer.options).row != nullptr;
+}
+
+std::unique_ptr<RowStack> make_row_stack(Device, DType dtype, const std::vector<RowStack::Layer>& layers) {
+  if (dtype == DType::float64) return std::make_unique<cpu::Rows<double>>(layers);
+  return std::make_unique<cpu::Rows<float>>(layers);
+}
+
+}  // namespace rnncore::backend
