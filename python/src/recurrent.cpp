@@ -183,7 +183,7 @@ const std::int64_t* check_ids(const PyStream& s, const py::array& ids) {
 
 template <typename Element>
 py::array step(PyStream& s, const py::object& input, const py::object& out) {
-  const std::int64_t N = s.stream.batch(), H = s.spec.layers.back().hidden_size;
+  const std::int64_t N = s.stream.batch(), H = s.spec.output_size();
   py::array x = as_array(input);
   const bool tokens = py::isinstance<py::array_t<std::int64_t>>(x);
   const Element* const features = tokens ? nullptr : array_argument<Element>("input", x, N, s.spec.input_size, false);
