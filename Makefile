@@ -69,8 +69,8 @@ $(VENV)/.installed-%: $(SOURCES) | $(VENV)/.created
 	  $(VENV)/bin/python -m pip install --no-build-isolation ".[$*]"
 	@touch $@
 
-$(BUILD)/.tests-built: $(VENV)/.installed-test $(wildcard tests/cpp/*)
-	cmake --build $(BUILD) --target rnncore_tests
+$(BUILD)/.tests-built: $(VENV)/.installed-test $(wildcard tests/cpp/* tests/fuzz/*)
+	cmake --build $(BUILD) --target rnncore_tests rnncore_fuzz
 	@touch $@
 
 clean:  ## remove everything that was built
