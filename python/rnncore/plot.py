@@ -47,7 +47,7 @@ def loss_curve(
             f"{y[best]:.3f}", (x[best], y[best]), xytext=(0, 8), textcoords="offset points", ha="center", color=_VALID
         )
     axes.set_xlabel("updates")
-    axes.set_ylabel("loss (nats a token)")
+    axes.set_ylabel("loss")
     axes.set_title(title or "Loss")
     axes.grid(alpha=0.25)
     axes.margins(y=0.12)

@@ -14,7 +14,6 @@ from rnncore import Generator, no_grad
 from rnncore.data import TextCorpus, Vocabulary
 from rnncore.metrics import Score, accuracy, bits, evaluate, perplexity
 from rnncore.models import LanguageModel
-from rnncore.models.files import spec_of
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +160,7 @@ def test_save_and_load_float64_without_vocabulary(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [{}, {"tie_weights": True, "dtype": "float64"}, {"num_layers": 2, "cell": "gru"}])
 def test_c_plus_plus_begins_with_the_same_parameters(corpus: TextCorpus, options: dict[str, object]) -> None:
     model = small_model(corpus, seed=5, **options)
-    drawn = spec_of(model.config).draw(Generator(5), model.config.dtype)
+    drawn = model.spec().draw(Generator(5), model.config.dtype)
     assert drawn.keys() == dict(model.named_parameters()).keys()
     for name, parameter in model.named_parameters():
         assert drawn[name].numpy().tobytes() == parameter.numpy().tobytes(), name

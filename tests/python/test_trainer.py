@@ -178,7 +178,7 @@ def test_early_stopping_keeps_the_best_model(tmp_path: Path) -> None:
     valid = [record["valid_loss"] for record in trainer.history if record["event"] == "epoch"]
     assert result.best_valid == min(valid) == valid[result.best_epoch - 1]
     best = LanguageModel.load(tmp_path / "run" / "model.safetensors")
-    total, count = best.score(trainer.corpus.valid, batch=config.eval_batch)
+    total, count = best.score(trainer.task.corpus.valid, batch=config.eval_batch)
     assert total / count == result.best_valid
 
 

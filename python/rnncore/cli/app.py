@@ -11,24 +11,27 @@ import typer
 from rnncore._messages import message
 from rnncore.cli.convert import convert
 from rnncore.cli.demo import demo
-from rnncore.cli.score import evaluate
+from rnncore.cli.score import evaluate, predict
 from rnncore.cli.show import info, plot
 from rnncore.cli.text import sample
 from rnncore.cli.train import train_app
+from rnncore.cli.train_lm import language_model
 
 INTERRUPTED = 130  # as a shell reports Ctrl-C
 
 app = typer.Typer(
     name="rnncore",
-    help="Recurrent neural networks, fast: train, score and sample language models.",
+    help="Recurrent neural networks, fast: train, score and use them.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+train_app.command("lm")(language_model)
 app.add_typer(train_app, name="train")
 app.command("eval")(evaluate)
+app.command()(predict)
 app.command()(sample)
 app.command()(info)
 app.command()(plot)
@@ -64,7 +67,7 @@ def _options(
     ),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error (before the command)."),
 ) -> None:
-    """Recurrent neural networks, fast: train, score and sample language models.
+    """Recurrent neural networks, fast: train, score and use them.
 
     Example: rnncore train lm --text book.txt --out runs/book
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from rnncore.models import LanguageModel
+    from rnncore.models import LanguageModel, Model
     from rnncore.train import RunFolder
 
 RUN_ARGUMENT = typer.Argument(metavar="RUN", help="A run folder, or a model.safetensors file.", show_default=False)
@@ -40,8 +40,15 @@ def model_path(run: Path) -> Path:
     return folder.model
 
 
-def load_model(run: Path) -> LanguageModel:
-    """The model of a run folder or file."""
+def load_model(run: Path) -> Model:
+    """The model of a run folder or file, of any kind."""
+    from rnncore import models
+
+    return models.load(model_path(run))
+
+
+def load_language_model(run: Path) -> LanguageModel:
+    """The same where only a language model will do."""
     from rnncore.models import LanguageModel
 
     return LanguageModel.load(model_path(run))

@@ -35,22 +35,20 @@ class _Average:
 
 
 class TrainingProgress(Callback):
-    """Shows loss, perplexity, tokens a second, gradient norm and the time left.
+    """Shows the loss, items a second, the gradient norm and the time left.
 
     Args:
         console: where; a terminal gets a bar, anything else a line per epoch and at most one every ten seconds.
-        unit: what a token is, e.g. "chars".
     """
 
     _PLAIN_SECONDS = 10.0
 
-    def __init__(self, console: Console, unit: str = "tokens") -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._unit = unit
         self._bar: Progress | None = None
         self._task: Any = None
         self._loss, self._norm = _Average(), _Average()
-        self._tokens = 0
+        self._items = 0
         self._shown = self._started = 0.0
         self._first_step = 0
 
@@ -58,8 +56,8 @@ class TrainingProgress(Callback):
         """Put the bar up."""
         self._started = self._shown = time.perf_counter()
         self._first_step = trainer.progress.step
-        self._tokens = -trainer.progress.epoch_tokens
-        self._epoch_tokens = trainer.progress.epoch_tokens
+        self._items = -trainer.progress.epoch_items
+        self._epoch_items = trainer.progress.epoch_items
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[facts]}"),
@@ -75,8 +73,8 @@ class TrainingProgress(Callback):
         """Take in the numbers of an update and show them now and then."""
         self._loss.add(loss)
         self._norm.add(grad_norm)
-        self._tokens += trainer.progress.epoch_tokens - self._epoch_tokens
-        self._epoch_tokens = trainer.progress.epoch_tokens
+        self._items += trainer.progress.epoch_items - self._epoch_items
+        self._epoch_items = trainer.progress.epoch_items
         now = time.perf_counter()
         if now - self._shown < (_REFRESH if self._bar is not None else self._PLAIN_SECONDS):
             return
@@ -95,11 +93,10 @@ class TrainingProgress(Callback):
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """One line for the epoch."""
-        self._epoch_tokens = trainer.progress.epoch_tokens
+        self._epoch_items = trainer.progress.epoch_items
         parts = [f"epoch {record['epoch']:>3}", f"train {_number(record['loss'])}"]
-        if "valid_loss" in record:
-            parts.append(f"valid {_number(record['valid_loss'])}")
-            parts.append(f"perplexity {_number(record['valid_perplexity'])}")
+        scores = {name.removeprefix("valid_"): value for name, value in record.items() if name.startswith("valid_")}
+        parts += [f"{'valid' if name == 'loss' else name} {_number(value)}" for name, value in scores.items()]
         parts.append(f"{record['time']:.1f} s")
         self._plain("  ".join(parts))
 
@@ -118,15 +115,11 @@ class TrainingProgress(Callback):
 
     def _facts(self, trainer: Trainer, now: float) -> str:
         elapsed = max(now - self._started, 1e-9)
-        rate = (self._tokens) / elapsed
+        rate = self._items / elapsed
         steps = max(trainer.progress.step - self._first_step, 1)
         left = (trainer.total_steps - trainer.progress.step) * elapsed / steps
-        loss = self._loss.value
-        perplexity = math.exp(min(loss, 700.0))
-        return (
-            f"loss {loss:.3f} ppl {perplexity:.4g} {_short(rate)} {self._unit}/s "
-            f"|g| {self._norm.value:.2f} {_clock(left)} left"
-        )
+        loss = trainer.task.short(self._loss.value)
+        return f"{loss} {_short(rate)} {trainer.task.items}/s |g| {self._norm.value:.2f} {_clock(left)} left"
 
 
 def _number(value: float) -> str:

@@ -1,52 +1,67 @@
-"""``rnncore eval``."""
+"""``rnncore eval`` and ``rnncore predict``: what they do is the business of the model's kind."""
 
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import typer
 
 from rnncore.cli.common import RUN_ARGUMENT, THREADS, load_model, set_threads
 
+_NAMES = {"nats": "nats per token", "unknown_tokens": "scored as <unk>"}  # others read well as they are
+
 
 def evaluate(
     run: Path = RUN_ARGUMENT,
-    text: Path = typer.Option(..., "--text", help="The text to score (UTF-8).", show_default=False),
+    text: Path = typer.Option(..., "--text", "--data", help="What to score (UTF-8; .gz too).", show_default=False),
+    format: str | None = typer.Option(None, "--format", metavar="NAME", help="Of the data; default: as in training."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     threads: int | None = THREADS,
 ) -> None:
-    """Score a text: nats, perplexity, bits per character, tokens.
+    """Score a model on a file.
 
-    Every token but the very first is predicted from all tokens before it.
+    A language model: nats, perplexity, bits per character, tokens; every token but the very first is predicted
+    from all tokens before it. Other kinds: what docs/tasks.md says.
 
     Example: rnncore eval runs/book --text other.txt
     """
-    from rnncore import metrics
-    from rnncore.data import decode_utf8, read_bytes
+    from rnncore.train.task import task_class
 
     set_threads(threads)
     model = load_model(run)
-    vocabulary = model.require_vocabulary()
-    data = read_bytes(text)
-    content = data if vocabulary.level == "byte" else decode_utf8(data, str(text))
-    score = metrics.evaluate(model, content)
-    unit = "byte" if vocabulary.level == "byte" else "character"
-    values = {
-        "nats": score.nats,
-        "perplexity": score.perplexity,
-        f"bits_per_{unit}": score.bits_per_character,
-        "tokens": score.tokens,
-    }
-    unknown = vocabulary.unknown_id
-    if unknown is not None:
-        values["unknown_tokens"] = int((vocabulary.encode(content) == unknown).sum())
+    values = task_class(model.kind).evaluate(model, text, {} if format is None else {"format": format})
     if as_json:
         typer.echo(json.dumps(values))
         return
-    typer.echo(f"nats per token      {score.nats:.4f}")
-    typer.echo(f"perplexity          {score.perplexity:.3f}")
-    typer.echo(f"{f'bits per {unit}':<19} {score.bits_per_character:.4f}")
-    typer.echo(f"tokens              {score.tokens:,}")
-    if values.get("unknown_tokens"):
-        typer.echo(f"scored as <unk>     {values['unknown_tokens']:,}")
+    for name, value in values.items():
+        if not isinstance(value, int | float) or (name == "unknown_tokens" and not value):
+            continue
+        shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+        typer.echo(f"{_NAMES.get(name, name.replace('_', ' ')):<19} {shown}")
+
+
+def predict(
+    run: Path = RUN_ARGUMENT,
+    file: Path = typer.Argument(Path("-"), metavar="[FILE]", help="What to read; -: standard input."),
+    as_json: bool = typer.Option(False, "--json", help="Print a JSON object a line."),
+    threads: int | None = THREADS,
+) -> None:
+    """Print what a model says about each record of a file or of standard input.
+
+    Example: rnncore predict runs/names names.txt
+
+    Example: echo Satoshi | rnncore predict runs/names
+    """
+    from rnncore.data.text import open_text
+    from rnncore.train.task import task_class
+
+    set_threads(threads)
+    model = load_model(run)
+    standard = str(file) == "-"
+    with nullcontext(sys.stdin) if standard else open_text(file) as stream:
+        name = "standard input" if standard else str(file)
+        for line, value in task_class(model.kind).predict(model, stream, name):
+            typer.echo(json.dumps(value, ensure_ascii=False) if as_json else line)

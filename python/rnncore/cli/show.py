@@ -15,26 +15,23 @@ def info(run: Path = RUN_ARGUMENT) -> None:
 
     Example: rnncore info runs/book
     """
-    from rnncore.models import LanguageModel
+    from rnncore import models
     from rnncore.train import RunFolder
+    from rnncore.train.task import task_class
 
     path = model_path(run)
-    model = LanguageModel.load(path)
+    model = models.load(path)
     if run.is_dir():
         _print_progress(RunFolder.open(run))
-    config = model.config
-    _line("model", f"{path} ({_size(path)})")
-    tied = ", tied" if config.tie_weights else ""
-    _line("cell", f"{config.cell}, {config.num_layers} x {config.hidden_size}, dropout {config.dropout:g}")
-    _line("embedding", f"{config.vocab_size} x {config.embedding_size}{tied}, {config.dtype}")
-    _line("parameters", f"{model.parameter_count():,}")
-    if model.vocabulary is not None:
-        unknown = "" if model.vocabulary.unknown is None else f", others are {model.vocabulary.unknown}"
-        _line("vocabulary", f"{len(model.vocabulary):,} {model.vocabulary.level}s{unknown}")
+    _line("model", f"{path} ({_size(path)}): {model.kind.replace('_', ' ')}")
+    for name, text in model.describe().items():
+        _line(name, text)
+    _line("parameters", f"{model.parameter_count():,} ({next(model.parameters()).dtype})")
     facts = model.training_facts or {}
     if facts:
-        nats = facts.get("valid_nats")
-        score = f", validation {nats:.4f} nats" if isinstance(nats, float) else ""
+        task = task_class(model.kind)
+        best = facts.get(f"valid_{task.objective.name}")
+        score = f", validation {task.objective.name} {best:.4f}" if isinstance(best, float) else ""
         _line("trained", f"{facts.get('steps', 0):,} updates, {facts.get('epochs', 0)} epochs{score}")
 
 
@@ -65,9 +62,9 @@ def _print_progress(run: Any) -> None:
     ended = f"finished ({progress.finished})" if progress.finished else f"go on: rnncore train --resume {run.path}"
     _line("run", f"{progress.step:,} updates, {progress.epoch} epochs, {progress.seconds:.0f} s; {ended}")
     if saved.source is not None:
-        _line("text", f"{saved.source.train} ({saved.source.level})")
+        _line("data", saved.source.describe())
     train = saved.train
-    _line("training", f"{train.optimizer} {train.lr:g}, {train.schedule}, batch {train.batch}, bptt {train.bptt}")
+    _line("training", f"{train.optimizer} {train.lr:g}, {train.schedule}, batch {train.batch}")
 
 
 def _line(name: str, text: str) -> None:

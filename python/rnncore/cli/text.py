@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from rnncore.cli.common import RUN_ARGUMENT, THREADS, joined, load_model, set_threads
+from rnncore.cli.common import RUN_ARGUMENT, THREADS, joined, load_language_model, set_threads
 
 
 def sample(
@@ -38,7 +38,7 @@ def sample(
 
     options = SamplingOptions(temperature, top_k, top_p)
     set_threads(threads)
-    model = load_model(run)
+    model = load_language_model(run)
     level = model.require_vocabulary().level
     if beams:
         results = [beam_search(model, prompt, length=length, beams=beams)]

@@ -2,6 +2,7 @@
 
 from rnncore.data.batches import IGNORE, Chunk, SentenceBatch, Sentences, Streams
 from rnncore.data.corpus import TextCorpus, tinyshakespeare
+from rnncore.data.prefetch import Prefetcher
 from rnncore.data.source import TextSource
 from rnncore.data.text import decode_utf8, read_bytes, read_text
 from rnncore.data.vocabulary import END_OF_SEQUENCE, UNKNOWN, Vocabulary, words_of
@@ -11,6 +12,7 @@ __all__ = [
     "IGNORE",
     "UNKNOWN",
     "Chunk",
+    "Prefetcher",
     "SentenceBatch",
     "Sentences",
     "Streams",

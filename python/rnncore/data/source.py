@@ -41,6 +41,10 @@ class TextSource:
         """The fields as JSON."""
         return asdict(self)
 
+    def describe(self) -> str:
+        """Path and level."""
+        return f"{self.train} ({self.level})"
+
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TextSource:
         """Rebuild what `to_json` gave.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
+import zlib
 from pathlib import Path
+from typing import TextIO
 
 from rnncore._messages import message
 
@@ -11,7 +15,7 @@ PathLike = str | os.PathLike[str]
 
 
 def read_bytes(path: PathLike) -> bytes:
-    """Read a whole file.
+    """Read a whole file; one whose name ends in ``.gz`` is unpacked.
 
     Raises:
         FileNotFoundError, IsADirectoryError, OSError: with the path and what to do.
@@ -21,7 +25,9 @@ def read_bytes(path: PathLike) -> bytes:
     if file.is_dir():
         raise IsADirectoryError(message("read text", str(file), "a text file", "a folder"))
     try:
-        data = file.read_bytes()
+        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise OSError(message("read text", str(file), "a whole gzip file", str(error))) from None
     except FileNotFoundError:
         raise FileNotFoundError(message("read text", str(file), "a text file", "no such file")) from None
     except OSError as error:
@@ -55,3 +61,8 @@ def decode_utf8(data: bytes, origin: str) -> str:
 def read_text(path: PathLike) -> str:
     """Read a UTF-8 text file (see `read_bytes` and `decode_utf8` for the errors)."""
     return decode_utf8(read_bytes(path), str(path))
+
+
+def open_text(path: PathLike) -> TextIO:
+    """A UTF-8 text file, read whole, as a stream of lines; errors as `read_text`."""
+    return io.StringIO(read_text(path), newline="\n")

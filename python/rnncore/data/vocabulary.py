@@ -252,6 +252,11 @@ class Vocabulary:
         lines = " ".join(tokens).split(END_OF_SEQUENCE)
         return "\n".join(line.strip() for line in lines)
 
+    def describe(self) -> str:
+        """Size and level in one line, for people."""
+        unknown = "" if self.unknown is None else f", others are {self.unknown}"
+        return f"{len(self):,} {self.level}s{unknown}"
+
     def to_json(self) -> dict[str, Any]:
         """The vocabulary as JSON: level, tokens, unknown; bytes need no list."""
         if self.level == "byte":

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnncore import Generator, Tensor, _core, nn, no_grad
+from rnncore import Generator, Tensor, _core, nn
 from rnncore._messages import message
 from rnncore.data.batches import Ids, Streams
-from rnncore.data.text import PathLike
 from rnncore.data.vocabulary import Vocabulary
+from rnncore.models.base import Model
 from rnncore.nn import functional as F
 from rnncore.nn.stack import recurrent_spec
 
@@ -95,7 +94,7 @@ class LanguageModelConfig:
         )
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(Model):
     """P(next token | all tokens before), by an embedding, a recurrent stack and a softmax.
 
     h_t = cell(E[x_t], h_{t-1});  P(x_{t+1} | x_1..x_t) = softmax(W h_t + b).
@@ -126,6 +125,8 @@ class LanguageModel(nn.Module):
     Raises:
         ValueError: sizes below 1, an unknown cell, a vocabulary of another size, bidirectional.
     """
+
+    kind: ClassVar[str] = "language_model"
 
     def __init__(
         self,
@@ -167,7 +168,6 @@ class LanguageModel(nn.Module):
         )  # fmt: skip
         self._penalties: list[Tensor] = []
         self.vocabulary = vocabulary
-        self.training_facts: dict[str, Any] | None = None
         self.generator = Generator(0) if generator is None else generator
         self._build()
 
@@ -264,17 +264,6 @@ class LanguageModel(nn.Module):
         """The state without its history: the next chunk's gradient stops here."""
         return tuple(tensor.detach() for tensor in state)
 
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Without dropout and without a tape; the mode before is restored."""
-        training = self.training
-        self.eval()
-        try:
-            with no_grad():
-                yield
-        finally:
-            self.train(training)
-
     def score(self, tokens: Ids, *, batch: int = 1, chunk: int = 500) -> tuple[float, int]:
         """Total negative log-likelihood (nats) of tokens (L,), and how many were predicted (all but the first).
 
@@ -317,37 +306,72 @@ class LanguageModel(nn.Module):
             raise ValueError(message("language model", "vocabulary", "one, to read text", "none"))
         return self.vocabulary
 
-    def parameter_count(self) -> int:
-        """The number of trained values (tied ones once)."""
-        return sum(int(np.prod(parameter.shape)) for parameter in self.parameters())
-
-    def save(self, path: PathLike) -> None:
-        """Write one safetensors file: parameters, specification, vocabulary, facts about the training. Atomic.
-
-        Raises:
-            OSError: it cannot be written; an older file stays as it was.
-        """
-        from rnncore.models.files import save_language_model
-
-        save_language_model(self, path)
-
-    @classmethod
-    def load(cls, path: PathLike, *, generator: Generator | None = None) -> LanguageModel:
-        """Read what `save` wrote. Names, shapes and types are checked.
-
-        Raises:
-            OSError: no such file, a truncated or foreign one.
-        """
-        from rnncore.models.files import load_language_model
-
-        return load_language_model(path, generator=generator)
+    def describe(self) -> dict[str, str]:
+        """See `Model.describe`."""
+        config = self.config
+        rows = {
+            "cell": f"{config.cell}, {config.num_layers} x {config.hidden_size}, dropout {config.dropout:g}",
+            "embedding": f"{config.vocab_size} x {config.embedding_size}{', tied' if config.tie_weights else ''}",
+        }
+        return rows if self.vocabulary is None else {**rows, "vocabulary": self.vocabulary.describe()}
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON."""
         return asdict(self.config)
 
-    def __repr__(self) -> str:
-        return f"LanguageModel({json.dumps(self.to_dict())})"
+    def assets(self) -> dict[str, Any]:
+        """The vocabulary."""
+        return {"vocabulary": None if self.vocabulary is None else self.vocabulary.to_json()}
+
+    @classmethod
+    def from_dict(
+        cls, config: Mapping[str, Any], assets: Mapping[str, Any], *, generator: Generator | None = None
+    ) -> LanguageModel:
+        """See `Model.from_dict`."""
+        return cls(**config, vocabulary=_vocabulary(assets), generator=generator)
+
+    def spec(self) -> _core.ModelSpec:
+        """The engine's description of the model."""
+        config = self.config
+        return _core.ModelSpec(
+            vocab_size=config.vocab_size,
+            embedding_size=config.embedding_size,
+            recurrent=config.recurrent_spec(),
+            tie_weights=config.tie_weights,
+            dropout=0.0 if config.variational else config.dropout,
+        )
+
+    @classmethod
+    def from_spec(
+        cls, spec: _core.ModelSpec, assets: Mapping[str, Any], *, dtype: str, generator: Generator | None
+    ) -> LanguageModel:
+        """See `Model.from_spec`; layers of one cell and size."""
+        stack = json.loads(_core.recurrent_spec_json(spec.recurrent))
+        sizes = spec.recurrent.hidden_sizes
+        uniform = all(layer == {"cell": spec.recurrent.cell, "hidden_size": sizes[0]} for layer in stack["layers"])
+        if not uniform or spec.recurrent.bidirectional:
+            expected = "a language model with plain layers of one cell and size"
+            raise ValueError(message("language model", "layers", expected, str(stack["layers"])))
+        variational = stack.get("same_mask", False)
+        return cls(
+            spec.vocab_size,
+            embedding_size=spec.embedding_size,
+            hidden_size=sizes[0],
+            num_layers=len(sizes),
+            cell=spec.recurrent.cell,
+            dropout=stack["input_dropout"] if variational else spec.dropout,
+            tie_weights=spec.tie_weights,
+            variational=variational,
+            **{name: stack[name] for name in ("connection", "weight_drop", "learn_initial_state") if name in stack},
+            vocabulary=_vocabulary(assets),
+            dtype=dtype,
+            generator=generator,
+        )
+
+
+def _vocabulary(assets: Mapping[str, Any]) -> Vocabulary | None:
+    value = assets.get("vocabulary")
+    return None if value is None else Vocabulary.from_json(value)
 
 
 def _ids(values: Tensor | ArrayLike) -> Tensor:

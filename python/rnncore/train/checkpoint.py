@@ -1,69 +1,40 @@
 """Checkpoints: everything a run needs to go on bit for bit, in one file that is replaced as a whole.
 
 A safetensors file with ``model.*`` (parameters), ``optimizer.*`` (its slots) and ``state.*`` (the carried recurrent
-state); one metadata key ``rnncore`` holds the rest as JSON: configurations, vocabulary, progress, the generator's
-counter, the length of the log, and a checksum over all of it, so that a flipped bit is an error and no other run.
+state); one metadata key ``rnncore`` holds the rest as JSON: configurations, vocabulary and the like, progress, the
+generator's counter, the length of the log, and a checksum over all of it, so that a flipped bit is an error and no
+other run.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rnncore import Generator, Tensor, _core
 from rnncore._messages import message
-from rnncore.data import TextSource, Vocabulary
-from rnncore.models.language_model import LanguageModel, State
+from rnncore.models.base import Model
 from rnncore.train.config import TrainConfig
+from rnncore.train.progress import Progress
+from rnncore.train.task import Source, State, build_model, task_class
 
-FORMAT = 2  # 1 had no checksum
-
-
-@dataclass
-class Progress:
-    """Where a run stands; every number that a later step depends on.
-
-    Attributes:
-        epoch: whole epochs done; `chunk`: updates done in the one after; `step`: updates done in all.
-        seconds: training time so far.
-        epoch_nats, epoch_tokens: sums of the epoch so far.
-        window_nats, window_tokens, window_clipped, window_steps: sums since the last line of the log.
-        clipped_steps: updates in which clipping by norm acted.
-        best_valid, best_epoch: the best validation (nats) and its epoch; `bad_epochs`: validations since.
-        finished: "" while it goes on, else why it ended.
-    """
-
-    epoch: int = 0
-    chunk: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    epoch_nats: float = 0.0
-    epoch_tokens: int = 0
-    window_nats: float = 0.0
-    window_tokens: int = 0
-    window_clipped: int = 0
-    window_steps: int = 0
-    clipped_steps: int = 0
-    best_valid: float | None = None
-    best_epoch: int = 0
-    bad_epochs: int = 0
-    finished: str = ""
+FORMAT = 3  # 1 had no checksum, 2 knew of language models alone
 
 
 @dataclass
 class Checkpoint:
-    """The content of a checkpoint file."""
+    """The content of a checkpoint file; `task`: the kind of the model, `model` and `assets`: what it is built from."""
 
+    task: str
     model: dict[str, Any]
-    vocabulary: dict[str, Any] | None
+    assets: dict[str, Any]
     train: TrainConfig
-    source: TextSource | None
+    source: Source | None
     fingerprint: str
     progress: Progress
     generator: tuple[int, int]
@@ -86,12 +57,13 @@ class Checkpoint:
         rest = {
             "format": FORMAT,
             "kind": "checkpoint",
+            "task": self.task,
             "model": self.model,
-            "vocabulary": self.vocabulary,
+            "assets": self.assets,
             "train": self.train.to_json(),
             "source": None if self.source is None else self.source.to_json(),
             "fingerprint": self.fingerprint,
-            "progress": asdict(self.progress),
+            "progress": self.progress.to_json(),
             "generator": list(self.generator),
             "optimizer": self.optimizer,
             "schedule": self.schedule,
@@ -120,7 +92,6 @@ class Checkpoint:
             raise ValueError(f"{rest['kind']} of format {rest['format']}, this version reads format {FORMAT}")
         if rest["checksum"] != checksum(tensors, rest):
             raise ValueError("one whose content does not fit its checksum: the file is damaged")
-        _check_progress(rest["progress"])
         if rest["log_bytes"] < 0:
             raise ValueError(f"log_bytes {rest['log_bytes']}")
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "state": {}}
@@ -131,12 +102,13 @@ class Checkpoint:
         state = tuple(groups["state"][str(index)] for index in range(len(groups["state"])))
         source = rest["source"]
         return cls(
+            task=rest["task"],
             model=dict(rest["model"]),
-            vocabulary=rest["vocabulary"],
+            assets=dict(rest["assets"]),
             train=TrainConfig.from_json(rest["train"]),
-            source=None if source is None else TextSource.from_json(source),
+            source=None if source is None else task_class(rest["task"]).source_from_json(source),
             fingerprint=str(rest["fingerprint"]),
-            progress=Progress(**rest["progress"]),
+            progress=Progress.from_json(rest["progress"]),
             generator=(int(seed), int(call)),
             optimizer={name: rest["optimizer"][name] for name in ("kind", "lr", "step_count")},
             schedule=dict(rest["schedule"]),
@@ -146,15 +118,14 @@ class Checkpoint:
             state=state or None,
         )
 
-    def build_model(self) -> LanguageModel:
+    def build_model(self) -> Model:
         """The model with the parameters and the random state of the checkpoint.
 
         Raises:
             ValueError: parameters that do not fit the configuration.
         """
-        vocabulary = None if self.vocabulary is None else Vocabulary.from_json(self.vocabulary)
         generator = Generator(self.generator[0])
-        model = LanguageModel(**self.model, vocabulary=vocabulary, generator=generator)
+        model = build_model(self.task, self.model, self.assets, generator)
         model.load_state_dict(self.parameters)
         generator.set_state(self.generator)
         return model
@@ -169,20 +140,6 @@ def checksum(tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> int:
         crc = zlib.crc32(f"{name} {values.dtype} {values.shape}".encode(), crc)
         crc = zlib.crc32(values.reshape(-1).view("uint8").data, crc)
     return crc
-
-
-def _check_progress(progress: dict[str, Any]) -> None:
-    if set(progress) != {part.name for part in fields(Progress)}:
-        raise ValueError("other fields in progress")
-    for part in fields(Progress):
-        value, kind = progress[part.name], str(part.type)
-        if isinstance(value, str) or value is None:
-            good = kind == ("str" if isinstance(value, str) else "float | None")
-        else:
-            good = type(value) is int or (type(value) is float and kind != "int")
-            good = good and kind != "str" and math.isfinite(value) and value >= 0
-        if not good:
-            raise ValueError(f"{part.name} {value!r} in progress")
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import numpy as np
 
 from rnncore import Tensor
 from rnncore._messages import message
-from rnncore.models.language_model import LanguageModel
+from rnncore.nn import Module
 
 
 class TrainingDivergedError(FloatingPointError):
-    """A NaN or an Inf in loss (or its perplexity), gradient or parameter; the checkpoint before it is kept."""
+    """A NaN, an Inf or a number that has run away, in loss, gradient or parameter; the checkpoint before it is kept."""
 
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
@@ -24,7 +24,7 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     return None
 
 
-def blame(model: LanguageModel, loss: Tensor | None = None) -> str:
+def blame(model: Module, loss: Tensor | None = None) -> str:
     """The first parameter that is not finite, else the first with such a gradient, else the one that has run away.
 
     `loss` is walked back before gradients are looked at.

@@ -1,25 +1,12 @@
-"""What one update sees: contiguous streams with truncated backpropagation, or padded sentences."""
+"""What one update of a language model sees: contiguous streams with truncated backpropagation, or padded sentences."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from rnncore import Tensor, cat
 from rnncore.data import Sentences, Streams, TextCorpus
-from rnncore.models.language_model import LanguageModel, State
+from rnncore.models.language_model import LanguageModel
 from rnncore.train.config import TrainConfig
-
-
-class Feed(Protocol):
-    """Gives the loss of update number `index` of an epoch."""
-
-    def __len__(self) -> int:
-        """Updates in an epoch."""
-
-    def loss(
-        self, model: LanguageModel, epoch: int, index: int, state: State | None
-    ) -> tuple[Tensor, int, State | None]:
-        """The mean loss, the number of targets in it, and the state to hand in next time (off the tape)."""
+from rnncore.train.task import State
 
 
 class StreamFeed:
@@ -77,8 +64,3 @@ class SentenceFeed:
         batch = self._sentences.batch_of(index, self._sentences.order(self._seed, epoch))
         loss, _ = model.loss(batch.inputs, batch.targets, lengths=batch.lengths)
         return loss, batch.tokens, None
-
-
-def make_feed(corpus: TextCorpus, config: TrainConfig) -> Feed:
-    """The feed that `config.batching` names."""
-    return StreamFeed(corpus, config) if config.batching == "streams" else SentenceFeed(corpus, config)

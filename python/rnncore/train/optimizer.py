@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from rnncore import optim
-from rnncore.models.language_model import LanguageModel
+from rnncore.nn import Module
 from rnncore.optim import schedules
 from rnncore.train.config import TrainConfig
 
 
-def make_optimizer(config: TrainConfig, model: LanguageModel) -> optim.Optimizer:
+def make_optimizer(config: TrainConfig, model: Module) -> optim.Optimizer:
     """The optimiser that the configuration names, over all parameters (tied ones once)."""
     parameters = model.named_parameters()
     lr, momentum, decay = config.lr, config.momentum, config.weight_decay

@@ -24,9 +24,9 @@ def save_model(trainer: Trainer, run: RunFolder) -> None:
     model.training_facts = {
         "steps": progress.step,
         "epochs": progress.epoch,
-        "valid_nats": progress.best_valid,
+        f"valid_{trainer.task.objective.name}": progress.best_valid,
         "train": trainer.config.to_json(),
-        "source": None if trainer.source is None else trainer.source.to_json(),
+        "source": _source(trainer),
     }
     model.save(run.model)
 
@@ -41,11 +41,12 @@ def save_checkpoint(trainer: Trainer, run: RunFolder, log_bytes: int) -> None:
     if bad is not None:
         trainer.diverged("a value to be saved is not finite", bad)
     Checkpoint(
+        task=model.kind,
         model=model.to_dict(),
-        vocabulary=trainer.corpus.vocabulary.to_json(),
+        assets=model.assets(),
         train=trainer.config,
-        source=trainer.source,
-        fingerprint=trainer.corpus.fingerprint,
+        source=trainer.task.source,
+        fingerprint=trainer.task.fingerprint,
         progress=trainer.progress,
         generator=model.generator.get_state(),
         optimizer=optimizer,
@@ -60,7 +61,13 @@ def save_checkpoint(trainer: Trainer, run: RunFolder, log_bytes: int) -> None:
 def describe_run(trainer: Trainer) -> dict[str, Any]:
     """All options of a run, for ``config.json``."""
     return {
+        "task": trainer.task.kind,
         "model": trainer.model.to_dict(),
         "train": trainer.config.to_json(),
-        "source": None if trainer.source is None else trainer.source.to_json(),
+        "source": _source(trainer),
     }
+
+
+def _source(trainer: Trainer) -> dict[str, Any] | None:
+    source = trainer.task.source
+    return None if source is None else source.to_json()

@@ -1,4 +1,4 @@
-"""Trainer: the loop that trains a language model, and everything that keeps its work safe."""
+"""Trainer: the loop that trains a model of any kind, and everything that keeps its work safe."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from rnncore import metrics
 from rnncore._messages import message
 from rnncore.data import TextCorpus, TextSource
-from rnncore.models.language_model import LanguageModel, State
+from rnncore.models.base import Model
 from rnncore.train.callbacks import Callback, Record
-from rnncore.train.checkpoint import Checkpoint, Progress
+from rnncore.train.checkpoint import Checkpoint
 from rnncore.train.config import TrainConfig
 from rnncore.train.divergence import blame, divergence
-from rnncore.train.feeds import make_feed
+from rnncore.train.language_model import LanguageModelTask
 from rnncore.train.log import JsonLinesLog
 from rnncore.train.optimizer import make_optimizer, make_schedule
+from rnncore.train.progress import Progress
 from rnncore.train.run import RunFolder
 from rnncore.train.saving import save_checkpoint, save_model
 from rnncore.train.signals import StopRequest
+from rnncore.train.task import Source, State, Task, task_class
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class TrainResult:
     Attributes:
         reason: "epochs", "steps", "early stopping", "interrupted" or what a callback gave to `Trainer.stop`.
         steps: updates done; `epochs`: whole epochs done; `seconds`: training time.
-        best_valid: the best validation in nats a token, or None; `best_epoch`: when (1 is the first).
+        best_valid: the best validation (of the task's objective: a language model's in nats a token), or None;
+            `best_epoch`: when (1 is the first).
         clipped: the share of the updates whose gradient was clipped by its norm.
     """
 
@@ -51,7 +53,7 @@ class TrainResult:
 
 
 class Trainer:
-    """Trains a language model on a corpus.
+    """Trains a model on the data of a task.
 
     With a run folder it keeps a log (JSON lines), the best model, and a checkpoint, which is replaced as a whole
     after each epoch and every `checkpoint_seconds`. `Trainer.resume` goes on from there, bit for bit as if the run
@@ -59,10 +61,11 @@ class Trainer:
 
     Args:
         model: trained in place.
-        corpus: its validation part, where there is one, decides which model is best.
+        data: a `Task`, or, for a language model, a corpus. Its validation part, where there is one, decides which
+            model is best.
         config: see `TrainConfig`.
         run: where to keep the run; default: nowhere.
-        source: the files that `corpus` came from, so that `resume` finds them.
+        source: the files that a corpus came from, so that `resume` finds them (a task knows its own).
         callbacks: called in this order.
 
     Example:
@@ -75,27 +78,23 @@ class Trainer:
 
     def __init__(
         self,
-        model: LanguageModel,
-        corpus: TextCorpus,
+        model: Model,
+        data: Task | TextCorpus,
         config: TrainConfig | None = None,
         *,
         run: RunFolder | None = None,
         source: TextSource | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        if model.config.vocab_size != len(corpus.vocabulary):
-            raise ValueError(
-                message("train", "model", f"vocab_size {len(corpus.vocabulary)}", str(model.config.vocab_size))
-            )
         self.model = model
-        self.corpus = corpus
+        self.task = _task_of(data, source)
+        self.task.check_model(model)
         self.config = config or TrainConfig()
         self.run = run
-        self.source = source
         self.callbacks = list(callbacks)
         self.progress = Progress()
         self.history: list[Record] = []
-        self.feed = make_feed(corpus, self.config)
+        self.feed = self.task.feed(self.config)
         self.optimizer = make_optimizer(self.config, model)
         self.state: State | None = None
         self._log: JsonLinesLog | None = None
@@ -127,7 +126,7 @@ class Trainer:
         cls,
         run: str | os.PathLike[str] | RunFolder,
         *,
-        corpus: TextCorpus | None = None,
+        data: Task | TextCorpus | None = None,
         epochs: int | None = None,
         steps: int | None = None,
         callbacks: Sequence[Callback] = (),
@@ -136,7 +135,7 @@ class Trainer:
 
         Args:
             run: its folder.
-            corpus: its data; default: the files it was started with are read again.
+            data: its data; default: the files it was started with are read again.
             epochs: a new limit, to train longer than was planned.
             steps: a new limit, likewise.
             callbacks: as in `Trainer`.
@@ -152,17 +151,18 @@ class Trainer:
         except (ValueError, TypeError, KeyError) as error:
             path = str(folder.checkpoint)
             raise OSError(message("load checkpoint", path, "a model that fits its parameters", str(error))) from None
-        if corpus is None:
+        if data is None:
             if saved.source is None:
-                raise ValueError(message("resume", "corpus", "the data that the run was trained on", "none"))
-            corpus = saved.source.load(model.require_vocabulary())
-        if corpus.fingerprint != saved.fingerprint:
-            origin = saved.source.train if saved.source else "corpus"
-            raise ValueError(message("resume", origin, "the data that the run was started with", "another text"))
+                raise ValueError(message("resume", "data", "the data that the run was trained on", "none"))
+            data = task_class(saved.task).read(saved.source.to_json(), model)
+        task = _task_of(data, saved.source)
+        if task.fingerprint != saved.fingerprint:
+            origin = saved.source.describe() if saved.source else "data"
+            raise ValueError(message("resume", origin, "the data that the run was started with", "other data"))
         config = saved.train
         if epochs is not None or steps is not None:
             config = replace(config, epochs=epochs, steps=steps)
-        trainer = cls(model, corpus, config, run=folder, source=saved.source, callbacks=callbacks)
+        trainer = cls(model, task, config, run=folder, callbacks=callbacks)
         try:
             trainer._restore(saved)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -177,7 +177,7 @@ class Trainer:
         self.optimizer.load_state_dict({**saved.optimizer, "state": saved.slots})
         self.schedule.load_state_dict(saved.schedule)
         if saved.state is not None:
-            self.model.check_state(saved.state, self.config.batch)
+            self.task.check_state(self.model, saved.state, self.config)
         self.state = saved.state
         self._log_bytes = saved.log_bytes
 
@@ -196,7 +196,7 @@ class Trainer:
         """Train until the limit, early stopping or Ctrl-C.
 
         Raises:
-            TrainingDivergedError: NaN, Inf or a loss whose perplexity overflows; it names the step, the parameter and
+            TrainingDivergedError: NaN, Inf or a loss that has run away; it names the step, the parameter and
                 the checkpoint that is kept.
             OSError: the run folder cannot be written; the checkpoint before stays.
         """
@@ -227,8 +227,8 @@ class Trainer:
             callback.on_start(self)
 
     def _train_epoch(self) -> None:
-        for index in range(self.progress.chunk, len(self.feed)):
-            self._update(index)
+        while self.progress.chunk < len(self.feed):
+            self._update()
             if self.progress.step % self.config.log_every == 0:
                 self._log_window()
             if self._at_limit() or self._stop_reason:
@@ -240,13 +240,13 @@ class Trainer:
                 self._save()
         self._end_epoch()
 
-    def _update(self, index: int) -> None:
+    def _update(self) -> None:
         progress, config = self.progress, self.config
         self.optimizer.zero_grad()
-        loss, tokens, state = self.feed.loss(self.model, progress.epoch, index, self.state)
-        nats = loss.item()
-        if math.isinf(metrics.perplexity(nats)) or math.isnan(nats):
-            self.diverged(f"a loss of {nats:g} nats", blame(self.model, loss))
+        loss, items, state = self.feed.loss(self.model, progress.epoch, progress.chunk, self.state)
+        value = loss.item()
+        if not self.task.is_sane(value):
+            self.diverged(f"a loss of {value:g} {self.task.loss_unit}", blame(self.model, loss))
         penalty = self.model.take_penalty()
         (loss if penalty is None else loss + penalty).backward()
         self._last_lr = self.optimizer.lr
@@ -257,18 +257,10 @@ class Trainer:
         if config.schedule != "plateau":
             self.schedule.step()
         self.state = state
-        clipped = int(0 < config.clip_norm < norm)
-        progress.chunk, progress.step = index + 1, progress.step + 1
-        progress.epoch_nats += nats * tokens
-        progress.epoch_tokens += tokens
-        progress.window_nats += nats * tokens
-        progress.window_tokens += tokens
-        progress.window_clipped += clipped
-        progress.window_steps += 1
-        progress.clipped_steps += clipped
+        progress.add(value, items, clipped=0 < config.clip_norm < norm)
         self._grad_norm = norm
         for callback in self.callbacks:
-            callback.on_step(self, nats, norm)
+            callback.on_step(self, value, norm)
 
     def diverged(self, what: str, parameter: str) -> NoReturn:
         """Raise `TrainingDivergedError` for the update that is being made."""
@@ -290,20 +282,20 @@ class Trainer:
         progress, now = self.progress, time.perf_counter()
         if not progress.window_steps:
             return
-        loss = progress.window_nats / progress.window_tokens
+        loss = progress.window_loss / progress.window_items
         record: Record = {
             "event": "step",
             "step": progress.step,
             "epoch": progress.epoch + 1,
             "loss": loss,
-            "perplexity": metrics.perplexity(loss),
+            **self.task.derived(loss),
             "grad_norm": self._grad_norm,
             "clipped": progress.window_clipped / progress.window_steps,
             "lr": self._last_lr,
-            "tokens_per_second": progress.window_tokens / max(now - self._window_clock, 1e-9),
+            "tokens_per_second": progress.window_items / max(now - self._window_clock, 1e-9),
             "time": self._elapsed(),
         }
-        progress.window_nats, progress.window_tokens, progress.window_clipped, progress.window_steps = 0.0, 0, 0, 0
+        progress.clear_window()
         self._window_clock = now
         self._write(record)
         for callback in self.callbacks:
@@ -313,20 +305,20 @@ class Trainer:
         progress = self.progress
         self._log_window()
         whole = progress.chunk >= len(self.feed)
-        train = progress.epoch_nats / max(progress.epoch_tokens, 1)
+        train = progress.epoch_loss / max(progress.epoch_items, 1)
         record: Record = {
             "event": "epoch",
             "step": progress.step,
             "epoch": progress.epoch + 1,
             "loss": train,
-            "perplexity": metrics.perplexity(train),
+            **self.task.derived(train),
         }
         improved = self._validate(record)
-        record["clipped"] = progress.clipped_steps / max(progress.step, 1)
+        record["clipped"] = progress.clipped
         record["time"] = self._elapsed()
         if whole:
-            progress.epoch, progress.chunk, self.state = progress.epoch + 1, 0, None
-            progress.epoch_nats, progress.epoch_tokens = 0.0, 0
+            progress.next_epoch()
+            self.state = None
         progress.finished = self._why_finished()
         self._write(record)
         if improved:
@@ -339,18 +331,17 @@ class Trainer:
     def _validate(self, record: Record) -> bool:
         """Score the validation part into `record`; whether the model is the best so far."""
         progress = self.progress
-        if len(self.corpus.valid) < 2:
+        scores = self.task.validate(self.model, self.config)
+        if scores is None:
             return True
-        total, count = self.model.score(self.corpus.valid, batch=self.config.eval_batch)
-        valid = total / count
-        if math.isinf(metrics.perplexity(valid)) or math.isnan(valid):
-            self.diverged(f"a validation loss of {valid:g} nats", blame(self.model))
-        record["valid_loss"] = valid
-        record["valid_perplexity"] = metrics.perplexity(valid)
+        if not self.task.is_sane(scores["loss"]):
+            self.diverged(f"a validation loss of {scores['loss']:g} {self.task.loss_unit}", blame(self.model))
+        record.update({f"valid_{name}": value for name, value in scores.items()})
         if self.config.schedule == "plateau":
-            self.schedule.step(valid)
-        if progress.best_valid is None or valid < progress.best_valid:
-            progress.best_valid, progress.best_epoch, progress.bad_epochs = valid, progress.epoch + 1, 0
+            self.schedule.step(scores["loss"])
+        value = scores[self.task.objective.name]
+        if self.task.objective.improves(value, progress.best_valid):
+            progress.best_valid, progress.best_epoch, progress.bad_epochs = value, progress.epoch + 1, 0
             return True
         progress.bad_epochs += 1
         return False
@@ -399,5 +390,11 @@ class Trainer:
             seconds=progress.seconds,
             best_valid=progress.best_valid,
             best_epoch=progress.best_epoch,
-            clipped=progress.clipped_steps / max(progress.step, 1),
+            clipped=progress.clipped,
         )
+
+
+def _task_of(data: Task | TextCorpus, source: Source | None) -> Task:
+    if isinstance(data, Task):
+        return data
+    return LanguageModelTask(data, source if isinstance(source, TextSource) else None)

@@ -1,0 +1,118 @@
+"""``rnncore train lm``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import typer
+
+from rnncore.cli import options
+from rnncore.cli.common import THREADS, set_threads
+from rnncore.cli.train import start
+
+if TYPE_CHECKING:
+    from rnncore.data.vocabulary import Level
+
+
+def language_model(
+    text: Path = typer.Option(..., "--text", "--train", help="The training text (UTF-8).", show_default=False),
+    valid: Path | None = typer.Option(None, "--valid", help="Validation text; default: the end of --text."),
+    test: Path | None = typer.Option(None, "--test", help="Test text, scored at the end."),
+    level: str = typer.Option("char", "--level", metavar="LEVEL", help="What a token is: char, byte or word."),
+    valid_fraction: float = typer.Option(
+        0.1, "--valid-fraction", metavar="X", help="Share of --text, where no file is given."
+    ),
+    vocab_size: int | None = typer.Option(
+        None, "--vocab-size", metavar="N", help="Keep so many tokens; others become <unk>."
+    ),
+    min_count: int = typer.Option(1, "--min-count", metavar="N", help="Rarer tokens become <unk>."),
+    cell: str = typer.Option(
+        "lstm", "--cell", metavar="CELL", help="lstm, gru, gru-reset-before, rnn-tanh, rnn-relu or rnn-sigmoid."
+    ),
+    hidden: int = typer.Option(512, "--hidden", metavar="N", help="Units of a layer."),
+    layers: int = typer.Option(3, "--layers", metavar="N", help="Layers."),
+    embedding: int | None = typer.Option(None, "--embedding", metavar="N", help="Embedding size; default: --hidden."),
+    tie_weights: bool = typer.Option(False, "--tie-weights", help="Use the embedding as the output layer too."),
+    dropout: float = typer.Option(0.0, "--dropout", metavar="X", help="Probability, in [0, 1)."),
+    variational: bool = typer.Option(False, "--variational", help="One dropout mask for all steps of a chunk."),
+    weight_drop: float = typer.Option(0.0, "--weight-drop", metavar="X", help="Dropout on the recurrent weights."),
+    embedding_dropout: float = typer.Option(
+        0.0, "--embedding-dropout", metavar="X", help="Probability of dropping a token's whole embedding."
+    ),
+    activation_penalty: float = typer.Option(
+        0.0, "--activation-penalty", metavar="X", help="Weight of the mean squared output (AR)."
+    ),
+    temporal_penalty: float = typer.Option(
+        0.0, "--temporal-penalty", metavar="X", help="Weight of the output's mean squared change (TAR)."
+    ),
+    connection: str = typer.Option(
+        "none", "--connection", metavar="NAME", help="Between layers: none, residual, highway or dense."
+    ),
+    learn_initial_state: bool = typer.Option(
+        False, "--learn-initial-state", help="Learn the state a text begins with."
+    ),
+    init: str = typer.Option("uniform", "--init", metavar="NAME", help="uniform, xavier, he, orthogonal or identity."),
+    forget_bias: float | None = typer.Option(None, "--forget-bias", metavar="X", help="LSTM: start value."),
+    bptt: int = typer.Option(50, "--bptt", metavar="N", help="New steps of an update (k1)."),
+    bptt_back: int | None = typer.Option(
+        None, "--bptt-back", metavar="N", help="Steps that the gradient goes back (k2)."
+    ),
+    batch: int = typer.Option(50, "--batch", metavar="N", help="Parallel streams (or sentences)."),
+    sentences: bool = typer.Option(False, "--sentences", help="Shuffled padded lines instead of streams."),
+    epochs: options.Epochs = None,
+    steps: options.Steps = None,
+    optimizer: options.Optimizer = "adam",
+    lr: options.Rate = 2e-3,
+    momentum: options.Momentum = 0.0,
+    weight_decay: options.WeightDecay = 0.0,
+    clip: options.Clip = 5.0,
+    clip_value: options.ClipValue = 0.0,
+    schedule: options.Schedule = "constant",
+    warmup: options.WarmUp = 0,
+    decay: options.Decay = 0.5,
+    decay_after: options.DecayAfter = 0,
+    patience: options.Patience = None,
+    seed: options.Seed = 0,
+    threads: int | None = THREADS,
+    checkpoint_steps: options.CheckpointSteps = None,
+    tensorboard: options.TensorBoard = False,
+    out: Path | None = typer.Option(None, "--out", metavar="RUN", help="The run folder; default: runs/<text's name>."),
+    force: options.Force = False,
+) -> None:
+    """Train a language model on a text.
+
+    Example: rnncore train lm --text book.txt --cell lstm --hidden 512 --layers 3 --epochs 10 --out runs/book
+    """
+    from rnncore import Generator
+    from rnncore.data import TextSource
+    from rnncore.models import LanguageModel
+    from rnncore.train import TrainConfig
+    from rnncore.train.language_model import LanguageModelTask
+
+    config = TrainConfig(
+        epochs=epochs, steps=steps, batching="sentences" if sentences else "streams", batch=batch, bptt=bptt,
+        bptt_back=bptt_back, optimizer=optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay,
+        clip_norm=clip, clip_value=clip_value, schedule=schedule, warmup_steps=warmup, decay=decay,
+        decay_after=decay_after, patience=patience, seed=seed, checkpoint_steps=checkpoint_steps,
+    )  # fmt: skip
+    set_threads(threads)
+    source = TextSource(
+        train=str(text.absolute()),
+        valid=None if valid is None else str(valid.absolute()),
+        test=None if test is None else str(test.absolute()),
+        level=cast("Level", level),
+        valid_fraction=valid_fraction,
+        max_size=vocab_size,
+        min_count=min_count,
+    )
+    corpus = source.load()
+    model = LanguageModel(
+        vocabulary=corpus.vocabulary, embedding_size=embedding, hidden_size=hidden, num_layers=layers, cell=cell,
+        dropout=dropout, tie_weights=tie_weights, variational=variational, weight_drop=weight_drop,
+        embedding_dropout=embedding_dropout, activation_penalty=activation_penalty, temporal_penalty=temporal_penalty,
+        connection=connection, learn_initial_state=learn_initial_state, init=init, forget_bias=forget_bias,
+        generator=Generator(seed),
+    )  # fmt: skip
+    task = LanguageModelTask(corpus, source)
+    start(model, task, config, out=out, name=text.stem, force=force, tensorboard=tensorboard)
