@@ -21,6 +21,7 @@ void bind_tensor(py::module_& m);
 void bind_dlpack(py::class_<Tensor>& tensor);
 void bind_indexing(py::class_<Tensor>& tensor);
 void bind_ops(py::module_& m);
+void bind_losses(py::module_& m);
 void bind_random(py::module_& m);
 void bind_recurrent(py::module_& m);
 void bind_wiring(py::module_& m);
@@ -36,6 +37,8 @@ Tensor to_tensor(const py::object& data, std::optional<DType> dtype = {});
 
 // Ids and targets: tensors and arrays of any integer dtype, as int64.
 Tensor as_ids(const char* operation, const char* argument, const py::object& value);
+
+Reduction reduction_from_name(const std::string& name);  // "mean", "sum" or "none"
 
 // A NumPy array over the tensor's own memory. Views are read-only unless `writeable`, which bumps the version.
 py::array numpy_view(const Tensor& tensor, bool writeable = false);

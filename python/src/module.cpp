@@ -42,6 +42,7 @@ PYBIND11_MODULE(_core, m) {
   bind_random(m);
   bind_tensor(m);
   bind_ops(m);
+  bind_losses(m);
   bind_recurrent(m);
   bind_wiring(m);
   bind_optim(m);

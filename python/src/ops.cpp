@@ -8,13 +8,6 @@ using Release = py::call_guard<py::gil_scoped_release>;
 using T = const Tensor&;
 using Axis = std::optional<std::int64_t>;
 
-Reduction reduction_from_name(const std::string& name) {
-  if (name == "mean") return Reduction::mean;
-  if (name == "sum") return Reduction::sum;
-  if (name == "none") return Reduction::none;
-  throw_argument("loss", "reduction", "'mean', 'sum' or 'none'", "'" + name + "'");
-}
-
 LossOptions loss_options(const std::string& reduction, std::int64_t ignore_index, double label_smoothing) {
   LossOptions options;
   options.reduction = reduction_from_name(reduction);
@@ -86,7 +79,7 @@ void bind_reductions(py::module_& m, py::class_<Tensor>& c) {
   both(m, c, "log_softmax", &log_softmax, py::arg("dim") = -1, Release());
 }
 
-void bind_losses(py::module_& m) {
+void bind_cross_entropies(py::module_& m) {
   const auto reduction = py::arg("reduction") = "mean";
   const auto ignore = py::arg("ignore_index") = -100;
   const auto smoothing = py::arg("label_smoothing") = 0.0;
@@ -148,12 +141,19 @@ void bind_lookup(py::module_& m) {
 
 }  // namespace
 
+Reduction reduction_from_name(const std::string& name) {
+  if (name == "mean") return Reduction::mean;
+  if (name == "sum") return Reduction::sum;
+  if (name == "none") return Reduction::none;
+  throw_argument("loss", "reduction", "'mean', 'sum' or 'none'", "'" + name + "'");
+}
+
 void bind_ops(py::module_& m) {
   auto c = py::reinterpret_borrow<py::class_<Tensor>>(m.attr("Tensor"));
   bind_elementwise(m, c);
   bind_shape(m, c);
   bind_reductions(m, c);
-  bind_losses(m);
+  bind_cross_entropies(m);
   bind_lookup(m);
 }
 

@@ -163,7 +163,7 @@ TEST_F(ModelFileTest, SpecificationIsReadStrictly) {
       {R"("version":1)", R"("version":1,"more":0)", "unknown key 'more'"},
       {R"("version":1)", R"("version":1,"version":1)", "'version' stands twice"},
       {R"("kind":"language_model")", R"("kind":"oracle")",
-       "kind: expected language_model | classifier | tagger | forecaster, got 'oracle'"},
+       "kind: expected language_model | classifier | tagger | forecaster | multilabel, got 'oracle'"},
       {R"("output_size":5)", R"("output_size":6)", "output_size: expected vocab_size = 5, got 6"},
       {R"("pooling":"none")", R"("pooling":"max")", "pooling: expected none | last | mean, got 'max'"},
       {R"("vocab_size":5)", R"("vocab_size":4611686018427387904)", "vocab_size: expected 1 to"},

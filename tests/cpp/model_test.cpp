@@ -27,6 +27,7 @@ const Kind kKinds[] = {
     {"tagger", ModelKind::tagger, true, Pooling::none, true, false},
     {"forecaster", ModelKind::forecaster, false, Pooling::none, false, false},
     {"forecaster of the end", ModelKind::forecaster, false, Pooling::last, false, false},
+    {"multilabel", ModelKind::multilabel, false, Pooling::none, false, false},
 };
 
 ModelSpec spec_of(const Kind& kind, CellKind cell = CellKind::lstm) {

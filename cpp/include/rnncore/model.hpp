@@ -20,7 +20,8 @@ enum class ModelKind : std::uint8_t {
   language_model,  // per step: logits of the next token (O = V)
   classifier,      // per sequence: logits of O classes
   tagger,          // per step: logits of O tags
-  forecaster       // per step, or per sequence with pooling: O real values
+  forecaster,      // per step, or per sequence with pooling: O real values
+  multilabel       // the same: logits of O labels, each on or off by itself (polyphonic music: one per key)
 };
 RNNCORE_EXPORT const char* name_of(ModelKind kind);  // "language_model", ...
 RNNCORE_EXPORT ModelKind model_kind_from_name(const std::string& name);

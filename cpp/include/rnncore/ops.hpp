@@ -68,6 +68,46 @@ RNNCORE_EXPORT Tensor cross_entropy(const Tensor& logits, const Tensor& targets,
 RNNCORE_EXPORT Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& bias,
                                            const Tensor& targets, const LossOptions& options = {});
 
+// Losses of real values, element by element. The target has the input's shape (without its last axis for
+// quantile_loss) and is no part of the tape.
+struct ValueLossOptions {
+  Reduction reduction = Reduction::mean;  // mean: over the elements that count
+  Tensor mask;  // uint8, of the target's shape, or of that without its last axis: 0 does not count. Undefined: all do
+};
+RNNCORE_EXPORT Tensor mse_loss(const Tensor& input, const Tensor& target, const ValueLossOptions& options = {});
+RNNCORE_EXPORT Tensor l1_loss(const Tensor& input, const Tensor& target, const ValueLossOptions& options = {});
+// -y log sigmoid(x) - (1 - y) log(1 - sigmoid(x)), y in [0, 1]
+RNNCORE_EXPORT Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& target,
+                                                       const ValueLossOptions& options = {});
+// max(q (y - x_q), (q - 1) (y - x_q)) for each q of `quantiles`, all in (0, 1): Koenker & Bassett 1978. input (..., Q)
+RNNCORE_EXPORT Tensor quantile_loss(const Tensor& input, const Tensor& target, const std::vector<double>& quantiles,
+                                    const ValueLossOptions& options = {});
+
+// Connectionist temporal classification (Graves et al. 2006) ----------------------------------------------
+struct CtcOptions {
+  std::int64_t blank = 0;
+  Reduction reduction = Reduction::mean;  // mean, as PyTorch: of each loss divided by its target's length (at least 1)
+  bool zero_infinity = false;             // targets that fit into no path: 0 and no gradient, not infinity
+};
+// -ln p(target | log_probs). log_probs (T, N, C): log-softmax over C classes; targets int64 (N, S), or all labels in
+// one row; input_lengths and target_lengths int64 (N). The gradient is the one of the logits whose log-softmax
+// log_probs is, as PyTorch's: log_softmax's backward leaves it as it is.
+RNNCORE_EXPORT Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const Tensor& input_lengths,
+                               const Tensor& target_lengths, const CtcOptions& options = {});
+
+struct CtcHypothesis {
+  std::vector<std::int64_t> labels;
+  double log_prob = 0.0;  // of the one path (greedy), or of all paths of these labels that the beam kept
+};
+// The best path of each sequence: the best class of each frame, repetitions merged, blanks left out.
+RNNCORE_EXPORT std::vector<CtcHypothesis> ctc_greedy_search(const Tensor& log_probs, const Tensor& input_lengths,
+                                                            std::int64_t blank = 0);
+// Prefix search with a beam: the best labellings of each sequence, best first; at most `top` of them.
+RNNCORE_EXPORT std::vector<std::vector<CtcHypothesis>> ctc_beam_search(const Tensor& log_probs,
+                                                                       const Tensor& input_lengths,
+                                                                       std::int64_t beam = 16, std::int64_t top = 1,
+                                                                       std::int64_t blank = 0);
+
 // Lookup and randomness -----------------------------------------------------------------------------------
 // weight (V, E), ids int64 (...) -> (..., E); the row padding_idx (if >= 0) gets no gradient
 RNNCORE_EXPORT Tensor embedding(const Tensor& weight, const Tensor& ids, std::int64_t padding_idx = -1);

@@ -87,6 +87,39 @@ void cross_entropy(Device device, const CrossEntropy& loss);
 // dx = scale * d(row loss)/dx, times row_scale[r] where given (null: 1). dx may be x. Reads log_sums.
 void cross_entropy_backward(Device device, const CrossEntropy& loss, double scale, const void* row_scale, void* dx);
 
+// Losses of values: loss(x[i], y[i / group]), 0 where mask[i / masked] is 0.
+struct ValueLoss {
+  enum class Kind : std::uint8_t { squared, absolute, logistic, quantile };
+  Kind kind = Kind::squared;
+  DType dtype = DType::float32;
+  std::int64_t n = 0, group = 1, masked = 1;
+  const void *x = nullptr, *y = nullptr;
+  const std::uint8_t* mask = nullptr;  // null: everything counts
+  const double* levels = nullptr;      // (group): the quantile of x[i] is levels[i % group]
+};
+// The sum, by blocks of a fixed size combined in order; each loss too where `losses` is given.
+double value_loss(Device device, const ValueLoss& loss, void* losses);
+// dx = scale * d(loss)/dx, times element_scale[i] where given.
+void value_loss_backward(Device device, const ValueLoss& loss, double scale, const void* element_scale, void* dx);
+
+// CTC of N sequences, each by one thread, in log space and double precision. Lengths and labels were checked.
+struct Ctc {
+  DType dtype = DType::float32;
+  std::int64_t T = 0, N = 0, C = 0, blank = 0;
+  bool zero_infinity = false;
+  const void* log_probs = nullptr;              // (T, N, C)
+  const std::int64_t* labels = nullptr;         // of all sequences
+  const std::int64_t* label_offsets = nullptr;  // (N): where a sequence's labels begin
+  const std::int64_t *input_lengths = nullptr, *target_lengths = nullptr;
+  const std::int64_t* space_offsets = nullptr;  // (N): where its part of `space` begins, of ctc_space doubles
+  double* space = nullptr;
+  double* losses = nullptr;        // (N)
+  const double* scales = nullptr;  // (N): of the gradients
+  void* gradient = nullptr;        // (T, N, C), or null
+};
+std::int64_t ctc_space(std::int64_t steps, std::int64_t labels, bool gradient);
+void ctc_loss(Device device, const Ctc& ctc);
+
 // Lookup ------------------------------------------------------------------------------------------------------
 void gather_rows(Device device, DType dtype, std::int64_t count, std::int64_t cols, const void* table,
                  const std::int64_t* ids, void* y);

@@ -10,7 +10,15 @@ from rnncore.nn.cells import GRUCell, LSTMCell, RNNCell
 from rnncore.nn.containers import ModuleList, Sequential
 from rnncore.nn.gated import MGU, IndRNN
 from rnncore.nn.layers import Dropout, Embedding, LayerNorm, Linear
-from rnncore.nn.losses import CrossEntropyLoss, NLLLoss
+from rnncore.nn.losses import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    CTCLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    QuantileLoss,
+)
 from rnncore.nn.module import Module, Parameter
 from rnncore.nn.recurrent import GRU, LSTM, RNN
 from rnncore.nn.stack import Layer, Recurrent
@@ -20,20 +28,25 @@ __all__ = [
     "LSTM",
     "MGU",
     "RNN",
+    "BCEWithLogitsLoss",
+    "CTCLoss",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
     "GRUCell",
     "IndRNN",
+    "L1Loss",
     "LSTMCell",
     "Layer",
     "LayerNorm",
     "Linear",
     "LogSoftmax",
+    "MSELoss",
     "Module",
     "ModuleList",
     "NLLLoss",
     "Parameter",
+    "QuantileLoss",
     "RNNCell",
     "ReLU",
     "Recurrent",

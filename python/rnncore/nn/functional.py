@@ -8,18 +8,34 @@ from rnncore import _core
 from rnncore._core import Tensor, linear, log_softmax, relu, sigmoid, softmax, tanh
 from rnncore._core import dropout as _dropout
 from rnncore._tensor import as_tensor, fresh_generator
+from rnncore.nn.value_losses import (
+    binary_cross_entropy_with_logits,
+    ctc_beam_search,
+    ctc_greedy_search,
+    ctc_loss,
+    l1_loss,
+    mse_loss,
+    quantile_loss,
+)
 
 __all__ = [
     "activation_penalty",
+    "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "ctc_beam_search",
+    "ctc_greedy_search",
+    "ctc_loss",
     "dropout",
     "embedding",
     "embedding_dropout",
+    "l1_loss",
     "layer_norm",
     "linear",
     "linear_cross_entropy",
     "log_softmax",
+    "mse_loss",
     "nll_loss",
+    "quantile_loss",
     "relu",
     "same_mask_dropout",
     "sigmoid",
