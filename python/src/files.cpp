@@ -116,19 +116,20 @@ void bind_files(py::module_& m) {
         const std::string name = path_of(path);
         const Model model = without_gil([&] { return load_model(name); });
         return py::make_tuple(model.spec(), to_dict(model.named_parameters()), model.vocabulary_json(),
-                              model.training_json());
+                              model.training_json(), model.assets_json());
       },
-      py::arg("path"), "(spec, parameters by name, vocabulary JSON, training JSON); the file is mapped into memory.");
+      py::arg("path"),
+      "(spec, parameters by name, JSON of vocabulary, training and assets); the file is mapped into memory.");
   m.def(
       "save_model",
       [](const py::object& path, const ModelSpec& spec, const py::dict& parameters, const std::string& vocabulary_json,
-         const std::string& training_json) {
+         const std::string& training_json, const std::string& assets_json) {
         const std::string name = path_of(path);
-        const Model model(spec, from_dict(parameters), vocabulary_json, training_json);
+        const Model model(spec, from_dict(parameters), vocabulary_json, training_json, assets_json);
         without_gil([&] { save_model(name, model); });
       },
       py::arg("path"), py::arg("spec"), py::arg("parameters"), py::arg("vocabulary_json") = "null",
-      py::arg("training_json") = "null");
+      py::arg("training_json") = "null", py::arg("assets_json") = "null");
 }
 
 }  // namespace rnncore::python

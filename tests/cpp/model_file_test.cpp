@@ -107,6 +107,17 @@ TEST_F(ModelFileTest, RoundTrip) {
   }
 }
 
+TEST_F(ModelFileTest, AssetsAreKept) {
+  const ModelSpec spec = small_spec();
+  save_model(path_, Model(spec, small_parameters(spec), "null", "null", R"({"columns":["a","b"],"mean":[0.1,2]})"));
+  EXPECT_EQ(load_model(path_).assets_json(), R"({"columns":["a","b"],"mean":[0.1,2]})");
+  save_model(path_, small_model(spec));
+  EXPECT_EQ(load_model(path_).assets_json(), "null");
+  EXPECT_EQ(load_tensors(path_).metadata.at("rnncore").find("assets"), std::string::npos);
+  EXPECT_CONTAINS(error_after_replacing("\"training\":null", "\"training\":null,\"assets\":[1]"),
+                  "assets: expected null or an object, got an array");
+}
+
 TEST_F(ModelFileTest, ParameterNamesArePyTorchs) {
   ModelSpec spec = small_spec();
   std::string names;
@@ -163,7 +174,7 @@ TEST_F(ModelFileTest, SpecificationIsReadStrictly) {
       {R"("version":1)", R"("version":1,"more":0)", "unknown key 'more'"},
       {R"("version":1)", R"("version":1,"version":1)", "'version' stands twice"},
       {R"("kind":"language_model")", R"("kind":"oracle")",
-       "kind: expected language_model | classifier | tagger | forecaster | multilabel, got 'oracle'"},
+       "kind: expected language_model | classifier | tagger | forecaster | multilabel | transcriber, got 'oracle'"},
       {R"("output_size":5)", R"("output_size":6)", "output_size: expected vocab_size = 5, got 6"},
       {R"("pooling":"none")", R"("pooling":"max")", "pooling: expected none | last | mean, got 'max'"},
       {R"("vocab_size":5)", R"("vocab_size":4611686018427387904)", "vocab_size: expected 1 to"},

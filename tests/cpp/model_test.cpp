@@ -27,6 +27,7 @@ const Kind kKinds[] = {
     {"tagger", ModelKind::tagger, true, Pooling::none, true, false},
     {"forecaster", ModelKind::forecaster, false, Pooling::none, false, false},
     {"forecaster of the end", ModelKind::forecaster, false, Pooling::last, false, false},
+    {"transcriber", ModelKind::transcriber, false, Pooling::none, true, false},
     {"multilabel", ModelKind::multilabel, false, Pooling::none, false, false},
 };
 
@@ -278,6 +279,7 @@ TEST(Model, SpecificationsThatMakeNoSenseAreRefused) {
   refused(kKinds[2], [](ModelSpec& s) { s.tie_weights = true; });
   refused(kKinds[2], [](ModelSpec& s) { s.embedding_size = 7; });
   refused(kKinds[4], [](ModelSpec& s) { s.pooling = Pooling::mean; });
+  refused(kKinds[7], [](ModelSpec& s) { s.pooling = Pooling::mean; });
   refused(kKinds[2], [](ModelSpec& s) { s.recurrent.merge = Merge::sum; });
   refused(kKinds[6], [](ModelSpec& s) { s.recurrent.connection = Connection::residual; });
   refused(kKinds[5], [](ModelSpec& s) { s.output_size = 0; });

@@ -116,7 +116,7 @@ def test_a_model_file_opens_in_the_safetensors_package(tmp_path: Path) -> None:
     # Written by the other package, it is the same model.
     other = tmp_path / "other.safetensors"
     safetensors.numpy.save_file(parameters, other, {"rnncore": json.dumps(facts)})
-    loaded, tensors, vocabulary, _ = _core.load_model(other)
+    loaded, tensors, vocabulary, *_ = _core.load_model(other)
     assert loaded.to_json() == spec.to_json()
     assert json.loads(vocabulary)["level"] == "char"
     same({name: tensor.numpy() for name, tensor in tensors.items()}, parameters)

@@ -21,7 +21,8 @@ enum class ModelKind : std::uint8_t {
   classifier,      // per sequence: logits of O classes
   tagger,          // per step: logits of O tags
   forecaster,      // per step, or per sequence with pooling: O real values
-  multilabel       // the same: logits of O labels, each on or off by itself (polyphonic music: one per key)
+  multilabel,      // the same: logits of O labels, each on or off by itself (polyphonic music: one per key)
+  transcriber      // per step: logits of O labels, one of them the blank of CTC (speech)
 };
 RNNCORE_EXPORT const char* name_of(ModelKind kind);  // "language_model", ...
 RNNCORE_EXPORT ModelKind model_kind_from_name(const std::string& name);
@@ -79,9 +80,9 @@ class RNNCORE_EXPORT Model {
   // With fresh parameters: the embedding N(0, 1), all others U(-1/sqrt(H), 1/sqrt(H)), as PyTorch's modules begin.
   Model(ModelSpec spec, Generator& generator, DType dtype = DType::float32);
   // With these parameters, in any order. Whatever is missing, unused or of the wrong shape or dtype stands in one
-  // ArgumentError. The two texts are JSON objects or "null".
+  // ArgumentError. The texts are JSON objects or "null".
   Model(ModelSpec spec, NamedTensors parameters, const std::string& vocabulary_json = "null",
-        std::string training_json = "null");
+        std::string training_json = "null", const std::string& assets_json = "null");
 
   const ModelSpec& spec() const { return spec_; }
   DType dtype() const;
@@ -95,6 +96,8 @@ class RNNCORE_EXPORT Model {
   void set_vocabulary(const Vocabulary& vocabulary);
   const std::string& vocabulary_json() const { return vocabulary_json_; }  // "null", or one object
   const std::string& training_json() const { return training_json_; }      // facts about the training run, or "null"
+  // What else belongs to the model, for whoever made it: class names, columns with their scales, ...; or "null".
+  const std::string& assets_json() const { return assets_json_; }
 
   // Differentiable in the parameters (once they ask for gradients), x and the initial state.
   ModelOutput forward(const ModelInput& input) const;
@@ -111,7 +114,7 @@ class RNNCORE_EXPORT Model {
   ModelSpec spec_;
   NamedTensors parameters_;
   std::shared_ptr<const Vocabulary> vocabulary_;
-  std::string vocabulary_json_ = "null", training_json_ = "null";
+  std::string vocabulary_json_ = "null", training_json_ = "null", assets_json_ = "null";
 };
 
 // Steps a whole model for N parallel streams: the same bits as `Model::forward` over the sequence. Everything is

@@ -10,7 +10,8 @@
 namespace rnncore {
 namespace {
 
-constexpr std::array<const char*, 5> kKinds = {"language_model", "classifier", "tagger", "forecaster", "multilabel"};
+constexpr std::array<const char*, 6> kKinds = {"language_model", "classifier", "tagger",
+                                               "forecaster",     "multilabel", "transcriber"};
 constexpr std::array<const char*, 3> kPoolings = {"none", "last", "mean"};
 
 template <std::size_t n>

@@ -1,5 +1,6 @@
 // Model files: a safetensors file whose metadata key "rnncore" holds
 //   {"version": 1, "model": <specification>, "vocabulary": null or object, "training": null or object}
+// and, where there is more that belongs to the model, "assets": object.
 #include <map>
 
 #include "io/json.h"
@@ -84,8 +85,8 @@ std::shared_ptr<const Vocabulary> read_vocabulary(const ModelSpec& spec, const i
 
 // Puts a Model together, whole or not at all.
 struct ModelBuilder {
-  static Model build(ModelSpec spec, const NamedTensors& tensors, const io::Json& vocabulary,
-                     const io::Json& training) {
+  static Model build(ModelSpec spec, const NamedTensors& tensors, const io::Json& vocabulary, const io::Json& training,
+                     const io::Json& assets) {
     Model model;
     std::vector<std::string> problems = problems_of(spec, tensors);
     const auto collect = [&](const auto& check) {
@@ -96,10 +97,12 @@ struct ModelBuilder {
       }
     };
     collect([&] { check_facts("training", training); });
+    collect([&] { check_facts("assets", assets); });
     collect([&] { model.vocabulary_ = read_vocabulary(spec, vocabulary); });
     if (!problems.empty()) throw io::JsonError(joined(problems));
     model.vocabulary_json_ = io::dump_json(vocabulary);
     model.training_json_ = io::dump_json(training);
+    model.assets_json_ = io::dump_json(assets);
     std::map<std::string, Tensor> by_name(tensors.begin(), tensors.end());
     for (const ParameterInfo& info : parameters_of(spec))
       model.parameters_.emplace_back(info.name, std::move(by_name[info.name]));
@@ -117,16 +120,19 @@ struct ModelBuilder {
     const io::Json& model = reader.field("model");
     const io::Json& vocabulary = reader.field("vocabulary");
     const io::Json& training = reader.field("training");
+    const io::Json assets = reader.has("assets") ? reader.field("assets") : io::Json();
     reader.finish();
-    return build(io::spec_from_json(model), file.tensors, vocabulary, training);
+    return build(io::spec_from_json(model), file.tensors, vocabulary, training, assets);
   }
 };
 
-Model::Model(ModelSpec spec, NamedTensors parameters, const std::string& vocabulary_json, std::string training_json) {
+Model::Model(ModelSpec spec, NamedTensors parameters, const std::string& vocabulary_json, std::string training_json,
+             const std::string& assets_json) {
   check(spec);
   try {
     const auto facts = [](const std::string& text) { return text.empty() ? io::Json() : io::parse_json(text); };
-    *this = ModelBuilder::build(std::move(spec), parameters, facts(vocabulary_json), facts(training_json));
+    *this = ModelBuilder::build(std::move(spec), parameters, facts(vocabulary_json), facts(training_json),
+                                facts(assets_json));
   } catch (const io::JsonError& e) {
     throw ArgumentError(std::string("[Model] ") + e.what());
   }
@@ -152,10 +158,11 @@ Model parse_model(const void* bytes, std::size_t size, const std::string& origin
 }
 
 void save_model(const std::string& path, const Model& model) {
-  const io::Json facts = {{"version", io::kModelVersion},
-                          {"model", io::spec_to_json(model.spec())},
-                          {"vocabulary", io::parse_json(model.vocabulary_json())},
-                          {"training", io::parse_json(model.training_json())}};
+  io::Json facts = {{"version", io::kModelVersion},
+                    {"model", io::spec_to_json(model.spec())},
+                    {"vocabulary", io::parse_json(model.vocabulary_json())},
+                    {"training", io::parse_json(model.training_json())}};
+  if (model.assets_json() != "null") facts["assets"] = io::parse_json(model.assets_json());
   TensorFile out;
   out.tensors = model.named_parameters();
   out.metadata[kKey] = io::dump_json(facts);

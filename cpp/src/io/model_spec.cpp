@@ -54,7 +54,7 @@ void check_head(const ModelSpec& spec) {
     throw_argument("ModelSpec", "output_size", "vocab_size = " + std::to_string(spec.vocab_size),
                    std::to_string(spec.output_size));
   const bool pooled = spec.pooling != Pooling::none;
-  if (pooled && (language_model || spec.kind == ModelKind::tagger))
+  if (pooled && (language_model || spec.kind == ModelKind::tagger || spec.kind == ModelKind::transcriber))
     throw_argument("ModelSpec", "pooling", std::string("none for a ") + kind, name_of(spec.pooling));
   if (!pooled && spec.kind == ModelKind::classifier)
     throw_argument("ModelSpec", "pooling", "last or mean for a classifier", "none");

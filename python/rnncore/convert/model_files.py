@@ -79,7 +79,7 @@ def load_chain(path: str | os.PathLike[str]) -> Chain:
         OSError: it is no model file, or damaged.
         ConversionError: it pools by the mean.
     """
-    spec, parameters, _, _ = _core.load_model(os.fspath(path))
+    spec, parameters, *_ = _core.load_model(os.fspath(path))
     stack = spec.recurrent
     layers: dict[str, nn.Module] = {}
     dtype = parameters["head.bias"].dtype

@@ -38,7 +38,8 @@ def save(model: Model, path: PathLike) -> None:
     assets = model.assets()
     vocabulary = assets.pop("vocabulary", None)
     facts = json.dumps(model.training_facts, allow_nan=False)
-    _core.save_model(os.fspath(path), spec, parameters, json.dumps(vocabulary), facts)
+    rest = json.dumps(assets or None, allow_nan=False)
+    _core.save_model(os.fspath(path), spec, parameters, json.dumps(vocabulary), facts, rest)
 
 
 def load(path: PathLike, *, generator: Generator | None = None) -> Model:
@@ -48,9 +49,9 @@ def load(path: PathLike, *, generator: Generator | None = None) -> Model:
         OSError: no such file, a truncated or foreign one.
     """
     name = os.fspath(path)
-    spec, parameters, vocabulary_json, training_json = _core.load_model(name)
+    spec, parameters, vocabulary_json, training_json, assets_json = _core.load_model(name)
     try:
-        assets: dict[str, Any] = {"vocabulary": json.loads(vocabulary_json)}
+        assets: dict[str, Any] = {**(json.loads(assets_json) or {}), "vocabulary": json.loads(vocabulary_json)}
         dtype = next(iter(parameters.values())).dtype
         model = model_class(spec.kind).from_spec(spec, assets, dtype=dtype, generator=generator)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
