@@ -24,15 +24,15 @@ class WorkerError(RuntimeError):
 
 
 class Worker:
-    """A library's process and its two pipes."""
+    """A library's process and its two pipes; `label` names its timings (default: the library)."""
 
-    def __init__(self, library: str, threads: int) -> None:
+    def __init__(self, library: str, threads: int, label: str = "") -> None:
         environment = dict(os.environ)
         path = [str(BENCH), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(part for part in path if part)
         environment["OMP_NUM_THREADS"] = environment["RNNCORE_NUM_THREADS"] = str(threads)
         command = [sys.executable, "-m", "rncompare.worker", "--library", library, "--threads", str(threads)]
-        self.library = library
+        self.library = label or library
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )

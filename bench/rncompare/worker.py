@@ -3,7 +3,7 @@
     {"do": "hello"}                     -> {"library": ..., "version": ..., "threads": ...}
     {"do": "prepare", "case": {...}}    -> {"seconds": one warm repetition}, or {"unsupported": why}
     {"do": "run", "repeats": n}         -> {"seconds": [n numbers]}
-    {"do": "memory"}                    -> {"peak_mib": largest resident size so far}
+    {"do": "memory", "restart": false}  -> {"now_mib", "peak_mib"}: resident size, and its largest so far (or since a restart)
     {"do": "quit"}
 
 A failure answers {"error": text}; the process lives on. Between requests it sleeps in read(), so only the threads that
@@ -16,9 +16,9 @@ import argparse
 import gc
 import json
 import os
-import resource
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from rncompare.cases import Case
@@ -67,6 +67,14 @@ def timed(run: Run, repeats: int) -> list[float]:
     return times
 
 
+def memory(restart: bool) -> dict[str, float]:
+    """MiB of this process in memory, now and at most; `restart` makes the present size the new largest (Linux)."""
+    if restart:
+        Path("/proc/self/clear_refs").write_text("5")
+    sizes = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {key: int(sizes[name].split()[0]) / 1024 for key, name in (("now_mib", "VmRSS"), ("peak_mib", "VmHWM"))}
+
+
 def serve(peer: Peer, threads: int, answer_to: Any) -> None:
     """Answers requests until "quit" or the end of the input."""
     run: Run | None = None
@@ -87,7 +95,7 @@ def serve(peer: Peer, threads: int, answer_to: Any) -> None:
                     raise RuntimeError("run before prepare")
                 answer = {"seconds": timed(run, int(request["repeats"]))}
             elif request["do"] == "memory":
-                answer = {"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+                answer = memory(bool(request.get("restart")))
             else:
                 raise ValueError(f"unknown request {request['do']!r}")
         except UnsupportedError as reason:

@@ -107,3 +107,19 @@ def test_comparison_measures_both_libraries(tmp_path: Path) -> None:
 def test_character_model_trains_as_pytorchs_does() -> None:
     output = run(ROOT / "bench" / "char_lm_parity.py", "--quick", "--within", "0.001")
     assert "agree within" in output
+
+
+@needs_torch
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from /proc")
+def test_memory_is_measured() -> None:
+    assert "floats kept per unit and step" in run(ROOT / "bench" / "memory.py", "--quick")
+
+
+def test_latency_is_measured() -> None:
+    assert "drawing text" in run(ROOT / "bench" / "latency.py", "--quick")
+
+
+def test_scaling_is_measured(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    assert "speed-up" in run(ROOT / "bench" / "scaling.py", "--quick", "--plot", str(tmp_path / "scaling.png"))
+    assert (tmp_path / "scaling.png").stat().st_size > 10_000
