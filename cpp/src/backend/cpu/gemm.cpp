@@ -14,15 +14,16 @@ namespace {
 constexpr std::int64_t kRowDepth = 512;  // k's of a panel at a time: 512 * 16 floats = 32 KiB
 constexpr std::int64_t kRowBlock = 96;   // rows of a that stay in L2 while all panels pass
 
-// Splits a (rows x panels) grid among the team by rows or by panels, whichever leaves the largest share smaller.
+// Splits a (rows x panels) grid among the team by rows or by panels, whichever leaves the largest share smaller, or by
+// panels where `by_panels` asks for it and there are enough.
 struct Split {
   Range rows, panels;
 };
-Split split(const Member& member, std::int64_t rows, std::int64_t panels, std::int64_t tile) {
+Split split(const Member& member, std::int64_t rows, std::int64_t panels, std::int64_t tile, bool by_panels) {
   const std::int64_t tiles = (rows + tile - 1) / tile;
-  const std::int64_t by_rows = (tiles + member.size - 1) / member.size * panels;
-  const std::int64_t by_panels = (panels + member.size - 1) / member.size * tiles;
-  if (by_rows <= by_panels) return {member.share(rows, tile), {0, panels}};
+  const std::int64_t most_by_rows = (tiles + member.size - 1) / member.size * panels;
+  const std::int64_t most_by_panels = (panels + member.size - 1) / member.size * tiles;
+  if (by_panels ? panels < member.size : most_by_rows <= most_by_panels) return {member.share(rows, tile), {0, panels}};
   return {{0, rows}, member.share(panels)};
 }
 
@@ -33,7 +34,8 @@ void row_product(const Member& member, const RowProduct<T>& p) {
   const GemmTable<T>& table = gemm_table<T>();
   const PanelLayout& layout = p.b->layout();
   const std::int64_t full = layout.width / table.lanes;
-  const Split mine = split(member, p.rows, layout.panels(), full == table.row_vectors ? table.row_tile : 4);
+  const Split mine =
+      split(member, p.rows, layout.panels(), full == table.row_vectors ? table.row_tile : 4, p.by_panels);
   // K in steps: parts of one run, or whole runs.
   const std::int64_t step = p.blocks == 1 ? kRowDepth : std::max<std::int64_t>(1, kRowDepth / p.run);
   const std::int64_t steps_total = p.blocks == 1 ? p.run : p.blocks;

@@ -41,6 +41,7 @@ struct RowProduct {
   std::int64_t columns = 0;  // of c; the packed columns beyond are not stored
   const T* bias = nullptr;   // laid out as c's columns, readable to whole vectors
   Start start = Start::zero;
+  bool by_panels = false;  // each member makes the same columns of every row, if there are panels for all
 };
 // The caller puts a barrier where it needs one.
 template <typename T>

@@ -17,13 +17,10 @@ class Backward {
 
   void run() {
     prepare();
-    const double input_work = 2 * l_.input_work();
-    int threads = threads_for(input_work + 2 * l_.T_ * l_.step_work());
-    alone_ = walks_alone(l_, threads);
-    constexpr double kWorthATeam = 2e7;
-    if (alone_ && input_work + l_.T_ * l_.step_work() < kWorthATeam) threads = 1;
+    const double shared_work = 2 * l_.input_work() + l_.T_ * l_.step_work();  // of it the weights' gradients
+    const int threads = threads_for(shared_work + l_.T_ * l_.step_work());
     if (b_.dw_ih) weights_ = std::make_unique<WeightGradients<T>>(b_, l_, norm_, threads);
-    run_team(threads, [&](const Member& m) { work(m); });
+    run_steps(l_, threads, shared_work, [&](const Member& m, bool alone) { work(m, alone); });
     finish();
   }
 
@@ -71,11 +68,11 @@ class Backward {
     return static_cast<T*>(b_.buffers.gates) + l_.rows.origin(p, l_.T_, t) * l_.gates_row;
   }
 
-  void work(const Member& m) const {
+  void work(const Member& m, bool alone) const {
     if (l_.rows.parts > 1) {
       for (std::int64_t p = m.rank; p < l_.rows.parts; p += m.size) walk(p);
-    } else if (!alone_ || m.rank == 0) {
-      for (std::int64_t step = l_.T_ - 1; step >= 0; --step) take_step(alone_ ? Member{} : m, 0, step);
+    } else if (!alone || m.rank == 0) {
+      for (std::int64_t step = l_.T_ - 1; step >= 0; --step) take_step(alone ? Member{} : m, 0, step);
     }
     m.barrier();
     if (b_.tokens.ids) {
@@ -311,7 +308,6 @@ class Backward {
   Layout<T> l_;
   NormMemory<T> norm_;
   NormSums<T> sums_;
-  bool alone_ = false;
   Buffer dh_, dc_, dp_, dh0_, dc0_, dpast_, unit_gradients_, product_;
   std::vector<std::uint8_t> reached_;  // (delay, step, row): the step's state entered the step that much later
   std::unique_ptr<WeightGradients<T>> weights_;

@@ -75,11 +75,8 @@ class Forward {
       for (std::int64_t i = 0; i < l_.N * l_.H; ++i) first[i] = states[i] * drop[i];
     }
     const double input_work = f_.tokens.ids && f_.table_ready ? 0 : l_.input_work();
-    int threads = f_.threads ? f_.threads : threads_for(input_work + l_.T_ * l_.step_work());
-    alone_ = walks_alone(l_, threads);
-    constexpr double kWorthATeam = 2e7;  // an input product that pays for a team whose other members then wait
-    if (alone_ && input_work < kWorthATeam) threads = 1;
-    run_team(threads, [&](const Member& m) { work(m); });
+    const int threads = f_.threads ? f_.threads : threads_for(input_work + l_.T_ * l_.step_work());
+    run_steps(l_, threads, input_work, [&](const Member& m, bool alone) { work(m, alone); });
     if (!l_.masked) std::memcpy(f_.h_n, static_cast<const T*>(f_.y) + l_.time_of(l_.T_ - 1) * l_.N * l_.H, state_bytes);
     for (std::int64_t p = 0; l_.k.cell && p < l_.rows.parts; ++p) {
       const Range rows = l_.rows.part(p);
@@ -98,8 +95,10 @@ class Forward {
   }
 
   // Rows of `groups` steps, N apart in x and as many as they are apart in out; or of one matrix.
-  void input_product(const Member& m, const T* x, std::int64_t rows, std::int64_t groups, T* out) const {
+  void input_product(const Member& m, const T* x, std::int64_t rows, std::int64_t groups, T* out,
+                     bool by_panels = false) const {
     RowProduct<T> p;
+    p.by_panels = by_panels;
     p.a = x;
     p.a_row = l_.I;
     p.a_group = l_.N * l_.I;
@@ -122,55 +121,56 @@ class Forward {
     m.barrier();
   }
 
-  // The gates of tokens: rows of the table.
-  void copy_tokens(const std::int64_t* ids, std::int64_t rows, T* out) const {
-    const T* const table = static_cast<const T*>(f_.buffers.table);
+  // The gates of tokens: rows of the table, some of their blocks.
+  void copy_tokens(const std::int64_t* ids, std::int64_t rows, Range blocks, T* out) const {
+    const std::int64_t block = l_.gate_values / l_.blocks, first = blocks.begin * block;
+    const T* const table = static_cast<const T*>(f_.buffers.table) + first;
     for (std::int64_t row = 0; row < rows; ++row)
-      std::memcpy(out + row * l_.gates_row, table + ids[row] * l_.gates_row,
-                  static_cast<std::size_t>(l_.gate_values) * sizeof(T));
+      std::memcpy(out + row * l_.gates_row + first, table + ids[row] * l_.gates_row,
+                  static_cast<std::size_t>(blocks.size() * block) * sizeof(T));
   }
 
-  void work(const Member& m) const {
+  void work(const Member& m, bool alone) const {
     if (f_.tokens.ids && !f_.table_ready) {
       input_product(m, static_cast<const T*>(f_.tokens.embedding), l_.V, 1, static_cast<T*>(f_.buffers.table));
       m.barrier();
       normalise_input(m, static_cast<T*>(f_.buffers.table), 0, l_.V);
     }
-    if (l_.rows.parts == 1) return walk(m, 0);
-    for (std::int64_t p = m.rank; p < l_.rows.parts; p += m.size) walk(Member{}, p);
+    if (l_.rows.parts == 1) return walk(m, 0, alone);
+    for (std::int64_t p = m.rank; p < l_.rows.parts; p += m.size) walk(Member{}, p, false);
   }
 
-  // A part of the batch through time, by one member or by all.
-  void walk(const Member& m, std::int64_t p) const {
+  // A part of the batch through time: by one member, by all, or (alone) by the first while all make its input products.
+  void walk(const Member& m, std::int64_t p, bool alone) const {
     const std::int64_t chunk = l_.chunk_steps();
     for (std::int64_t first = 0; first < l_.T_; first += chunk) {
       const std::int64_t last = std::min(l_.T_, first + chunk) - 1;
       const std::int64_t time = std::min(l_.time_of(first), l_.time_of(last));
-      input_gates(m, p, time, last - first + 1, gates_at(p, time, time));
+      input_gates(m, p, time, last - first + 1, !alone, gates_at(p, time, time));
       m.barrier();
       if (!f_.tokens.ids) normalise_input(m, gates_at(p, time, time), time * l_.N, (last - first + 1) * l_.N);
       for (std::int64_t step = first; step <= last; ++step) {
-        if (alone_ && m.rank != 0) continue;
-        take_step(alone_ ? Member{} : m, p, step, gates_at(p, l_.time_of(step), time));
+        if (alone && m.rank != 0) continue;
+        take_step(alone ? Member{} : m, p, step, gates_at(p, l_.time_of(step), time));
       }
       if (!l_.training) m.barrier();  // the next chunk overwrites these gates
     }
   }
 
-  // What the input gives to the gates of `steps` steps from `time` on.
-  void input_gates(const Member& m, std::int64_t p, std::int64_t time, std::int64_t steps, T* out) const {
-    const Range rows = l_.rows.part(p);
+  // What the input gives to the gates of `steps` steps from `time` on. Where a step's units are shared, each member
+  // makes what it will read: a line that another core has written is far away.
+  void input_gates(const Member& m, std::int64_t p, std::int64_t time, std::int64_t steps, bool shared, T* out) const {
+    const Range rows = l_.rows.part(p), mine = m.share(l_.blocks);
     const std::int64_t first = time * l_.N + rows.begin;
     out += rows.begin * l_.gates_row;
-    const bool whole = l_.rows.parts == 1;  // then the steps are one matrix
-    if (!f_.tokens.ids) {
-      const T* const x = static_cast<const T*>(f_.x) + first * l_.I;
-      return whole ? input_product(m, x, steps * l_.N, 1, out) : input_product(m, x, rows.size(), steps, out);
+    if (f_.tokens.ids) {
+      for (std::int64_t s = 0; s < steps; ++s)
+        copy_tokens(f_.tokens.ids + first + s * l_.N, rows.size(), mine, out + s * rows.size() * l_.gates_row);
+      return;
     }
-    const Range mine = m.share(steps * rows.size());  // whole, or alone
-    if (whole) return copy_tokens(f_.tokens.ids + first + mine.begin, mine.size(), out + mine.begin * l_.gates_row);
-    for (std::int64_t s = 0; s < steps; ++s)
-      copy_tokens(f_.tokens.ids + first + s * l_.N, rows.size(), out + s * rows.size() * l_.gates_row);
+    const T* const x = static_cast<const T*>(f_.x) + first * l_.I;
+    if (l_.rows.parts == 1) return input_product(m, x, steps * l_.N, 1, out, shared);  // one matrix
+    input_product(m, x, rows.size(), steps, out);
   }
 
   void take_step(const Member& self, std::int64_t p, std::int64_t step, T* gates) const {
@@ -269,7 +269,6 @@ class Forward {
   const backend::RecurrentForward& f_;
   Layout<T> l_;
   NormMemory<T> norm_;
-  bool alone_ = false;
 };
 
 template <typename T>

@@ -135,10 +135,31 @@ std::int64_t parts_for(const Layout<T>& l, int threads) {
   const double by_units = block * static_cast<double>(up(l.blocks, threads) * l.N) + kBarrier + kExchange * l.N * l.H;
   return rows_each >= kFewRows && by_rows <= by_units ? threads : 1;
 }
-// Too little work a step for a barrier: one member walks through time.
+// Too little work a step for a barrier: one member walks through time while the others wait. With one row, whose steps
+// take no longer than some round trips between distant cores, `barrier` is its time in nanoseconds.
+constexpr double kRowRate = 28;       // multiply-adds a nanosecond with one row: bound by reading weights
+constexpr double kMeetings = 2;       // barriers that a barrier and the exchange of h cost
+constexpr double kNearBarrier = 60;   // nanoseconds between near cores
+constexpr double kWorthWaking = 2e4;  // nanoseconds to gain over the sequence
 template <typename T>
-bool walks_alone(const Layout<T>& l, int threads) {
-  return l.rows.parts == 1 && threads > 1 && l.step_work() / threads < kBarrier;
+bool walks_alone(const Layout<T>& l, int threads, double barrier = kNearBarrier) {
+  if (l.rows.parts > 1 || threads <= 1) return false;
+  if (l.N > 1) return l.step_work() / threads < kBarrier;
+  const double gain = l.step_work() / kRowRate * (1 - 1.0 / threads) - kMeetings * barrier;
+  return static_cast<double>(l.T_) * gain < kWorthWaking;
+}
+// Runs work(member, alone) on a team, where what a barrier takes here and now may decide that one member works alone
+// after all. `input_work`: multiply-adds that all members share in any case; a team must be worth it for them.
+template <typename T, typename Work>
+void run_steps(const Layout<T>& l, int threads, double input_work, const Work& work) {
+  constexpr double kWorthATeam = 2e7, kFarthest = 1000;
+  const bool worth = input_work >= kWorthATeam, alone = walks_alone(l, threads);
+  const bool measure = l.N == 1 && !alone && walks_alone(l, threads, kFarthest);
+  run_team(alone && !worth ? 1 : threads, [&](const Member& m) {
+    const bool by_one = alone || (measure && walks_alone(l, m.size, m.barrier_time()));
+    if (worth || !by_one) return work(m, by_one);
+    if (m.rank == 0) work(Member{}, true);
+  });
 }
 
 }  // namespace rnncore::cpu

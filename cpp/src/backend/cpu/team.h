@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -82,26 +84,31 @@ inline Range part_of(std::int64_t n, int rank, int size, std::int64_t grain = 1)
 
 // Members spin for a few microseconds, then give their processor away between looks: on a machine with other work, a
 // member that is not running must get a processor before the others can go on (libgomp's barrier spins for
-// milliseconds).
+// milliseconds). Each announces its arrival in a cache line of its own and watches the others' lines: between cores
+// that are far apart a line that all write would cross several times.
 class Barrier {
  public:
-  void wait(int size) {
-    const unsigned phase = phase_.load(std::memory_order_relaxed);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
-      arrived_.store(0, std::memory_order_relaxed);
-      phase_.store(phase + 1, std::memory_order_release);
-      return;
-    }
+  explicit Barrier(int members) {
+    if (members > kFew) many_ = std::make_unique<Arrival[]>(static_cast<std::size_t>(members));
+    arrivals_ = many_ ? many_.get() : few_;
+  }
+  void wait(int rank, int size) {
+    const unsigned phase = arrivals_[rank].phase.load(std::memory_order_relaxed) + 1;
+    arrivals_[rank].phase.store(phase, std::memory_order_release);
     constexpr int kSpins = 1000;
-    for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; ++spins) {
-      if (spins < kSpins)
-        pause();
-      else
-        std::this_thread::yield();
-    }
+    for (int other = 0, spins = 0; other < size; ++other)
+      while (other != rank && !reached(arrivals_[other], phase)) ++spins < kSpins ? pause() : std::this_thread::yield();
   }
 
  private:
+  struct alignas(128) Arrival {  // two lines: they are fetched in pairs
+    std::atomic<unsigned> phase{0};
+  };
+  static constexpr int kFew = 16;
+  // A member may be one phase ahead.
+  static bool reached(const Arrival& other, unsigned phase) {
+    return static_cast<int>(other.phase.load(std::memory_order_acquire) - phase) >= 0;
+  }
   static void pause() {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
@@ -109,8 +116,11 @@ class Barrier {
     asm volatile("yield");
 #endif
   }
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<unsigned> phase_{0};
+  friend struct Member;
+  double nanoseconds_ = 0;  // what a meeting took, as member 0 measured it
+  Arrival few_[kFew];
+  std::unique_ptr<Arrival[]> many_;
+  Arrival* arrivals_;
 };
 
 struct Member {
@@ -118,7 +128,20 @@ struct Member {
   int size = 1;
   Barrier* meeting = nullptr;  // set where size > 1
   void barrier() const {
-    if (size > 1) meeting->wait(size);
+    if (size > 1) meeting->wait(rank, size);
+  }
+  // Nanoseconds that a barrier takes here and now: cores may be far apart, and a virtual machine's may move. A
+  // collective call: all members get the same number.
+  double barrier_time() const {
+    if (size == 1) return 0;
+    constexpr int kMeetings = 4;
+    barrier();
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < kMeetings; ++i) barrier();
+    const std::chrono::duration<double, std::nano> taken = std::chrono::steady_clock::now() - start;
+    if (rank == 0) meeting->nanoseconds_ = taken.count() / kMeetings;
+    barrier();
+    return meeting->nanoseconds_;
   }
   Range share(std::int64_t n, std::int64_t grain = 1) const { return part_of(n, rank, size, grain); }
 };
@@ -162,7 +185,7 @@ void run_team(int threads, const F& f) {
     f(Member{});
     return;
   }
-  Barrier meeting;
+  Barrier meeting(threads);
   // The team may get fewer threads than asked for; every member must know the true size before it starts.
   fork_join(threads, [&f, &meeting](int rank, int size) {
     FlushDenormals flush;
