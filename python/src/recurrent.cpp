@@ -10,13 +10,18 @@ std::int64_t slots_of(const RecurrentSpec& spec) {
   return static_cast<std::int64_t>(spec.layers.size()) * spec.directions();
 }
 
-bool has_one_size(const RecurrentSpec& spec) {
+// Features of a layer's h, or of its c.
+using Width = std::int64_t (*)(const LayerSpec&);
+std::int64_t width_of_h(const LayerSpec& layer) { return layer.state_size(); }
+std::int64_t width_of_c(const LayerSpec& layer) { return layer.hidden_size; }
+
+bool has_one_size(const RecurrentSpec& spec, Width width) {
   for (const LayerSpec& layer : spec.layers)
-    if (layer.hidden_size != spec.layers.front().hidden_size) return false;
+    if (width(layer) != width(spec.layers.front())) return false;
   return true;
 }
 
-std::vector<Tensor> split_state(const RecurrentSpec& spec, const char* argument, const py::object& value,
+std::vector<Tensor> split_state(const RecurrentSpec& spec, const char* argument, Width width, const py::object& value,
                                 std::int64_t batch) {
   if (value.is_none()) return {};
   if (!py::isinstance<Tensor>(value) && !py::isinstance<py::array>(value)) {
@@ -28,9 +33,9 @@ std::vector<Tensor> split_state(const RecurrentSpec& spec, const char* argument,
     return parts;
   }
   const Tensor stacked = value.cast<Tensor>();
-  if (!has_one_size(spec))
+  if (!has_one_size(spec, width))
     throw_argument("recurrent", argument, "one tensor per layer, as the layers' sizes differ", "a single tensor");
-  const std::int64_t hidden = spec.layers.front().hidden_size;
+  const std::int64_t hidden = width(spec.layers.front());
   const Shape wanted = {slots_of(spec), batch, hidden};
   if (stacked.shape() != wanted)
     throw_argument("recurrent", argument, "shape (layers*directions, N, H) = " + to_string(wanted),
@@ -40,11 +45,11 @@ std::vector<Tensor> split_state(const RecurrentSpec& spec, const char* argument,
   return parts;
 }
 
-py::object join_state(const RecurrentSpec& spec, const std::vector<Tensor>& parts) {
+py::object join_state(const RecurrentSpec& spec, Width width, const std::vector<Tensor>& parts) {
   if (parts.empty()) return py::none();
   bool all = true;
   for (const Tensor& part : parts) all = all && part.defined();
-  if (!all || !has_one_size(spec)) {
+  if (!all || !has_one_size(spec, width)) {
     py::tuple result(parts.size());
     for (std::size_t i = 0; i < parts.size(); ++i)
       result[i] = parts[i].defined() ? py::cast(parts[i]) : py::object(py::none());
@@ -87,14 +92,15 @@ py::tuple run(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, 
     if (input.x.dim() != 3) throw_argument("recurrent", "input", "shape (T, N, I)", to_string(input.x.shape()));
   }
   const std::int64_t batch = embedding ? input.ids.size(1) : input.x.size(1);
-  input.state.h = split_state(spec, "h_0", h, batch);
-  input.state.c = split_state(spec, "c_0", c, batch);
+  input.state.h = split_state(spec, "h_0", width_of_h, h, batch);
+  input.state.c = split_state(spec, "c_0", width_of_c, c, batch);
   input.lengths = optional_tensor(lengths, DType::int64);
   input.reset_mask = optional_mask(reset_mask);
   input.training = training;
   input.generator = generator;
   const RecurrentOutput output = without_gil([&] { return recurrent(spec, parameters, input); });
-  return py::make_tuple(output.y, join_state(spec, output.state.h), join_state(spec, output.state.c));
+  return py::make_tuple(output.y, join_state(spec, width_of_h, output.state.h),
+                        join_state(spec, width_of_c, output.state.c));
 }
 
 // options: None, or a dict as the "options" of a layer in a model file, for every layer.
@@ -108,11 +114,14 @@ py::object from_options(const CellOptions& options) {
 }
 
 RecurrentSpec make_spec(const std::string& cell, std::int64_t input_size, const std::vector<std::int64_t>& hidden_sizes,
-                        bool bias, bool bidirectional, double dropout, const py::object& options) {
+                        bool bias, bool bidirectional, double dropout, const py::object& options,
+                        std::int64_t proj_size) {
   RecurrentSpec spec;
   spec.input_size = input_size;
-  for (const std::int64_t hidden : hidden_sizes)
+  for (const std::int64_t hidden : hidden_sizes) {
     spec.layers.push_back({cell_from_name(cell), hidden, to_options(options)});
+    spec.layers.back().proj_size = proj_size;
+  }
   spec.bias = bias;
   spec.bidirectional = bidirectional;
   spec.dropout = dropout;
@@ -236,14 +245,15 @@ void bind_stream(py::module_& m) {
       .def_property_readonly("state",
                              [](const PyStream& s) {
                                const RecurrentState state = s.stream.state();
-                               return py::make_tuple(join_state(s.spec, state.h), join_state(s.spec, state.c));
+                               return py::make_tuple(join_state(s.spec, width_of_h, state.h),
+                                                     join_state(s.spec, width_of_c, state.c));
                              })
       .def(
           "set_state",
           [](PyStream& s, const py::object& h, const py::object& c) {
             RecurrentState state;
-            state.h = split_state(s.spec, "h", h, s.stream.batch());
-            state.c = split_state(s.spec, "c", c, s.stream.batch());
+            state.h = split_state(s.spec, "h", width_of_h, h, s.stream.batch());
+            state.c = split_state(s.spec, "c", width_of_c, c, s.stream.batch());
             s.stream.set_state(state);
           },
           py::arg("h"), py::arg("c") = py::none())
@@ -268,13 +278,16 @@ void bind_recurrent(py::module_& m) {
   py::class_<RecurrentSpec>(m, "RecurrentSpec", "What a recurrent stack is: cell, sizes per layer, directions.")
       .def(py::init(&make_spec), py::arg("cell"), py::arg("input_size"), py::arg("hidden_sizes"), py::kw_only(),
            py::arg("bias") = true, py::arg("bidirectional") = false, py::arg("dropout") = 0.0,
-           py::arg("options") = py::none())
+           py::arg("options") = py::none(), py::arg("proj_size") = 0)
       .def_property_readonly("cell", [](const RecurrentSpec& s) { return name_of(s.layers.front().cell); })
       .def_property_readonly(
           "options", [](const RecurrentSpec& s) { return from_options(s.layers.front().options); },
           "What differs from the plain cell, as the dict that the constructor takes; None for a plain cell.")
       .def_readonly("input_size", &RecurrentSpec::input_size)
       .def_property_readonly("hidden_sizes", &hidden_sizes)
+      .def_property_readonly(
+          "proj_size", [](const RecurrentSpec& s) { return s.layers.front().proj_size; },
+          "Features that the first layer's h is projected to; 0: none.")
       .def_readonly("bias", &RecurrentSpec::bias)
       .def_readonly("bidirectional", &RecurrentSpec::bidirectional)
       .def_readonly("dropout", &RecurrentSpec::dropout)

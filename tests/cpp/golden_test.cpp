@@ -35,7 +35,8 @@ struct Golden {
     spec.input_size = json.at("I").get<std::int64_t>();
     spec.bias = json.at("bias").get<bool>();
     spec.bidirectional = json.at("bidirectional").get<bool>();
-    const LayerSpec layer{cell_from_name(json.at("cell").get<std::string>()), json.at("H").get<std::int64_t>()};
+    LayerSpec layer{cell_from_name(json.at("cell").get<std::string>()), json.at("H").get<std::int64_t>()};
+    layer.proj_size = json.value("proj", std::int64_t{0});
     spec.layers.assign(json.at("layers").get<std::size_t>(), layer);
   }
   bool has(const std::string& name) const { return tensors.count(name) != 0; }

@@ -18,6 +18,7 @@ struct Kind {
   const char* name;
   CellKind cell;
   CellOptions options;
+  bool projected = false;
 };
 
 CellOptions options(const char* json) { return cell_options_from_json(json); }
@@ -52,6 +53,13 @@ const std::vector<Kind> kCells = {
     {"lstm_norm_coupled", CellKind::lstm, options(R"({"layer_norm": true, "coupled": true})")},
     {"gru_norm", CellKind::gru, options(R"({"layer_norm": true, "state_dropout": 0.3})")},
     {"rnn_norm", CellKind::rnn, options(R"({"layer_norm": true, "leak": 0.6})")},
+    {"lstm_projected", CellKind::lstm, {}, true},
+    {"lstm_projected_options", CellKind::lstm, options(R"({"peephole": true, "zoneout_h": 0.2, "zoneout_c": 0.3,
+        "state_dropout": 0.3})"),
+     true},
+    {"lstm_projected_norm", CellKind::lstm, options(R"({"layer_norm": true, "peephole": true, "zoneout_h": 0.2,
+        "state_dropout": 0.3})"),
+     true},
     {"gru_reset_before_activations", CellKind::gru_reset_before, options(R"({"activations":
         {"gate": {"kind": "hard-sigmoid"}, "candidate": {"kind": "scaled-tanh", "alpha": 1.2, "beta": 0.8}}})")},
 };
@@ -60,7 +68,10 @@ RecurrentSpec make_spec(const Kind& kind, std::int64_t I, std::vector<std::int64
                         bool bidirectional = false) {
   RecurrentSpec spec;
   spec.input_size = I;
-  for (const std::int64_t H : sizes) spec.layers.push_back({kind.cell, H, kind.options});
+  for (const std::int64_t H : sizes) {
+    spec.layers.push_back({kind.cell, H, kind.options});
+    if (kind.projected && H > 1) spec.layers.back().proj_size = (H + 1) / 2;
+  }
   spec.bias = bias;
   spec.bidirectional = bidirectional;
   return spec;
@@ -106,9 +117,11 @@ void check_gradients(const Kind& kind, const GradientCase& c) {
   std::vector<Tensor> values = {numbers({c.T, c.N, c.I}, 1)};
   const std::size_t states = c.state ? c.sizes.size() * static_cast<std::size_t>(spec.directions()) : 0;
   const std::size_t cells = states_of(kind.cell) == 2 ? states : 0;
-  for (std::size_t i = 0; i < states + cells; ++i)
-    values.push_back(numbers(
-        {c.N, c.sizes[i % std::max<std::size_t>(1, states) / static_cast<std::size_t>(spec.directions())]}, 50 + i));
+  for (std::size_t i = 0; i < states + cells; ++i) {
+    const LayerSpec& layer =
+        spec.layers[i % std::max<std::size_t>(1, states) / static_cast<std::size_t>(spec.directions())];
+    values.push_back(numbers({c.N, i < states ? layer.state_size() : layer.hidden_size}, 50 + i));
+  }
   for (const Tensor& p : make_parameters(spec)) values.push_back(p);
   RecurrentInput fixed;
   if (c.lengths) {
@@ -242,9 +255,10 @@ TEST_P(RecurrentBits, ChunksStreamAndSequenceAgree) {
   }
   expect_same_bits(cat(parts, 0), whole.y, "chunks");
   Stream stream(spec, parameters, N);
-  Tensor streamed = Tensor::zeros({T, N, 20});
+  const std::int64_t O = spec.output_size();
+  Tensor streamed = Tensor::zeros({T, N, O});
   for (std::int64_t t = 0; t < T; ++t)
-    stream.step(input.x.data<float>() + t * N * I, streamed.mutable_data<float>() + t * N * 20);
+    stream.step(input.x.data<float>() + t * N * I, streamed.mutable_data<float>() + t * N * O);
   expect_same_bits(streamed, whole.y, "stream");
   expect_same_bits(stream.state().h[1], whole.state.h[1], "state of the stream");
 }

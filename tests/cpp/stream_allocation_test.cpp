@@ -166,6 +166,10 @@ void each_stream(const F& f) {
     delayed.layers[0].delays = {2, 5};
     Steps<float> past(delayed, N);
     f(past, "delays N=" + std::to_string(N));
+    RecurrentSpec projected = stack_of(CellKind::lstm);
+    projected.layers[0].proj_size = 40;
+    Steps<float> narrow(projected, N);
+    f(narrow, "projected N=" + std::to_string(N));
     ModelSteps model(N);
     f(model, "model N=" + std::to_string(N));
   }

@@ -52,6 +52,17 @@ class Case:
     bidirectional: bool = False
     lengths: tuple[int, ...] = ()
     resets: tuple[tuple[int, int], ...] = ()  # (t, n)
+    proj: int = 0  # features of h where it is a projection
+
+    @property
+    def width(self) -> int:
+        """Features of h."""
+        return self.proj or self.H
+
+    @property
+    def facts(self) -> str:
+        """The file's metadata."""
+        return json.dumps({name: value for name, value in asdict(self).items() if name != "proj" or value})
 
 
 CASES = (
@@ -71,6 +82,9 @@ CASES = (
     Case("gru_reset_before", "gru-reset-before", layers=2),
     Case("gru_reset_before_no_bias", "gru-reset-before", bias=False),
     Case("gru_reset_before_resets", "gru-reset-before", resets=((3, 1), (0, 2))),
+    Case("lstm_projected", "lstm", layers=2, proj=3),
+    Case("lstm_projected_bidirectional_lengths", "lstm", layers=2, bidirectional=True, lengths=(2, 5, 1), H=5, proj=2),
+    Case("lstm_projected_resets", "lstm", bias=False, resets=((2, 0), (4, 0), (1, 2)), proj=4),
 )
 
 
@@ -79,18 +93,20 @@ def parameter_shapes(case: Case) -> dict[str, tuple[int, ...]]:
     directions = 2 if case.bidirectional else 1
     rows, shapes = GATES[case.cell] * case.H, {}
     for layer in range(case.layers):
-        inputs = case.I if layer == 0 else directions * case.H
+        inputs = case.I if layer == 0 else directions * case.width
         for suffix in ("", "_reverse")[:directions]:
             shapes[f"weight_ih_l{layer}{suffix}"] = (rows, inputs)
-            shapes[f"weight_hh_l{layer}{suffix}"] = (rows, case.H)
+            shapes[f"weight_hh_l{layer}{suffix}"] = (rows, case.width)
             if case.bias:
                 shapes[f"bias_ih_l{layer}{suffix}"] = (rows,)
                 shapes[f"bias_hh_l{layer}{suffix}"] = (rows,)
+            if case.proj:
+                shapes[f"weight_hr_l{layer}{suffix}"] = (case.proj, case.H)
     return shapes
 
 
 def step(cell: str, x: Tensor, state: State, w: list[Tensor]) -> State:
-    """One step by the equations of docs/cells.md; w: weight_ih, weight_hh, bias_ih, bias_hh."""
+    """One step by the equations of docs/cells.md; w: weight_ih, weight_hh, bias_ih, bias_hh [, weight_hr]."""
     h, c = state
     a, b = x @ w[0].T + w[2], h @ w[1].T + w[3]
     if cell.startswith("rnn"):
@@ -99,7 +115,8 @@ def step(cell: str, x: Tensor, state: State, w: list[Tensor]) -> State:
     if cell == "lstm":
         i, f, g, o = (a + b).chunk(4, 1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(c), c
+        m = torch.sigmoid(o) * torch.tanh(c)
+        return (m @ w[4].T if len(w) > 4 else m), c
     (a_r, a_z, a_n), (b_r, b_z, b_n) = a.chunk(3, 1), b.chunk(3, 1)
     r, z = torch.sigmoid(a_r + b_r), torch.sigmoid(a_z + b_z)
     if cell == "gru-reset-before":
@@ -115,6 +132,7 @@ def by_equations(case: Case, t: Tensors) -> Tensors:
     for layer in range(case.layers):
         names = (f"{kind}_l{layer}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
         weights = [t.get(f"parameter.{name}", zero) for name in names]
+        weights += [t[f"parameter.weight_hr_l{layer}"]] if case.proj else []
         start = (t["h_0"][layer], t["c_0"][layer] if "c_0" in t else t["h_0"][layer])
         state, outputs = start, []
         for time in range(case.T):
@@ -136,6 +154,7 @@ def by_torch(case: Case, t: Tensors) -> Tensors:
     if case.cell.startswith("rnn"):
         module: nn.RNNBase = nn.RNN(case.I, case.H, case.layers, nonlinearity=case.cell[4:], **options)
     else:
+        options |= {"proj_size": case.proj} if case.proj else {}
         module = {"lstm": nn.LSTM, "gru": nn.GRU}[case.cell](case.I, case.H, case.layers, **options)
     values = {name: t[f"parameter.{name}"] for name, _ in module.named_parameters()}
     state = (t["h_0"], t["c_0"]) if case.cell == "lstm" else t["h_0"]
@@ -159,7 +178,7 @@ def recurrent(case: Case) -> Tensors:
     slots = case.layers * directions
     states = ("h", "c") if case.cell == "lstm" else ("h",)
     t: Tensors = {"x": draw(case.T, case.N, case.I)}
-    t |= {f"{kind}_0": draw(slots, case.N, case.H) for kind in states}
+    t |= {f"{kind}_0": draw(slots, case.N, case.width if kind == "h" else case.H) for kind in states}
     t |= {f"parameter.{name}": 0.5 * draw(*shape) for name, shape in parameter_shapes(case).items()}
     leaves = list(t)
     if case.lengths:
@@ -260,7 +279,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     handle: Callable[[Path, Tensors, dict[str, str]], None] = check if parser.parse_args().check else save
     for case in CASES:
-        handle(HERE / f"recurrent_{case.name}.safetensors", recurrent(case), {"case": json.dumps(asdict(case))})
+        handle(HERE / f"recurrent_{case.name}.safetensors", recurrent(case), {"case": case.facts})
     handle(HERE / "optimizers.safetensors", *optimizers())
     handle(HERE / "losses.safetensors", *losses())
 

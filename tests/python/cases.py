@@ -32,6 +32,7 @@ class RecurrentCase:
     state: bool = False
     lengths: tuple[int, ...] | None = None
     hidden: tuple[int, ...] | None = None  # a size per layer, if not all H
+    proj: int = 0  # features of h where it is a projection
     T: int = 5
     N: int = 3
     I: int = 4  # noqa: E741
@@ -53,8 +54,22 @@ class RecurrentCase:
 
 def _variants(cell: str) -> list[RecurrentCase]:
     base = RecurrentCase(cell)
+    projected = replace(base, variant="projected", proj=3)
+    more = [
+        projected,
+        replace(projected, variant="projected-nobias", bias=False, state=True),
+        replace(projected, variant="projected-layers2-batchfirst", layers=2, batch_first=True, state=True),
+        replace(projected, variant="projected-layers2-bidirectional", layers=2, bidirectional=True, state=True),
+        replace(
+            projected, variant="projected-bidirectional-lengths", bidirectional=True, lengths=(4, 5, 1), state=True
+        ),
+        replace(projected, variant="projected-sizes", layers=2, hidden=(6, 4), state=True),
+        replace(projected, variant="projected-one-step", T=1, N=1, state=True),
+        replace(projected, variant="projected-wide", T=9, N=17, I=19, H=37, proj=21, layers=2),
+    ]
     return [
         base,
+        *(more if cell == "lstm" else []),
         replace(base, variant="state", state=True),
         replace(base, variant="nobias", bias=False, state=True),
         replace(base, variant="layers2", layers=2, state=True),
@@ -73,7 +88,9 @@ CASES = [case for cell in CELLS for case in _variants(cell)]
 
 
 def spec_of(case: RecurrentCase) -> rnncore.RecurrentSpec:
-    return rnncore.RecurrentSpec(case.cell, case.I, case.sizes, bias=case.bias, bidirectional=case.bidirectional)
+    return rnncore.RecurrentSpec(
+        case.cell, case.I, case.sizes, bias=case.bias, bidirectional=case.bidirectional, proj_size=case.proj
+    )
 
 
 def make_arrays(case: RecurrentCase, seed: int = 0) -> Arrays:
@@ -88,9 +105,10 @@ def make_arrays(case: RecurrentCase, seed: int = 0) -> Arrays:
     directions = 2 if case.bidirectional else 1
     for kind in ("h", "c") if case.cell == "lstm" else ("h",):
         for i, hidden in enumerate(size for size in case.sizes for _ in range(directions)):
+            width = case.proj if case.proj and kind == "h" else hidden
             if case.state:
-                arrays[f"{kind}_0.{i}"] = rng.uniform(-1, 1, (case.N, hidden))
-            arrays[f"w.{kind}_n.{i}"] = rng.standard_normal((case.N, hidden))
+                arrays[f"{kind}_0.{i}"] = rng.uniform(-1, 1, (case.N, width))
+            arrays[f"w.{kind}_n.{i}"] = rng.standard_normal((case.N, width))
     return arrays
 
 
@@ -109,7 +127,7 @@ def build(case: RecurrentCase, arrays: Arrays, dtype: str) -> Any:
     }
     hidden: Any = list(case.hidden) if case.hidden else case.H
     if case.cell == "lstm":
-        module: Any = nn.LSTM(case.I, hidden, **arguments)
+        module: Any = nn.LSTM(case.I, hidden, proj_size=case.proj, **arguments)
     elif case.cell.startswith("gru"):
         module = nn.GRU(case.I, hidden, reset_after=case.cell == "gru", **arguments)
     else:

@@ -93,7 +93,8 @@ def lstm(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> Stat
     i = f_(a["i"] + peepholes["i"] * c)
     f = f_(a["f"] + peepholes["f"] * c) if "f" in letters else (1 - i if coupled else np.ones_like(i))
     c = f * c + i * g_(a["g"])
-    return [f_(a["o"] + peepholes["o"] * c) * h_(seen(c)), c]
+    m = f_(a["o"] + peepholes["o"] * c) * h_(seen(c))
+    return [m @ p["weight_hr"].T if "weight_hr" in p else m, c]  # Sak et al. 2014, equation 12
 
 
 def gru(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State:

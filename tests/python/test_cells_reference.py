@@ -38,6 +38,10 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("LSTM", {"layer_norm": True}),
     ("LSTM", {"layer_norm": True, "peephole": True, "zoneout": (0.1, 0.3), "bias": False}),
     ("LSTM", {"layer_norm": True, "coupled": True, "clip": 0.9}),
+    ("LSTM", {"proj_size": 4}),
+    ("LSTM", {"proj_size": 4, "peephole": True, "coupled": True, "clip": 0.9, "bias": False}),
+    ("LSTM", {"proj_size": 4, "zoneout": (0.1, 0.3), "forget_gate": False}),
+    ("LSTM", {"proj_size": 4, "layer_norm": True, "zoneout": (0.1, 0.3)}),
     ("GRU", {"layer_norm": True}),
     ("GRU", {"layer_norm": True, "bias": False, "zoneout": 0.2}),
     ("RNN", {"layer_norm": True}),
@@ -65,7 +69,7 @@ def setting(kind: str, options: dict[str, Any], dtype: str, layers: int = 2) -> 
     module.load_state_dict({name[2:]: value.astype(dtype) for name, value in arrays.items()})
     arrays["x"] = rng.standard_normal((6, 3, 5))
     for state in "hc" if kind == "LSTM" else "h":
-        arrays[state] = rng.uniform(-1, 1, (3, 7))
+        arrays[state] = rng.uniform(-1, 1, (3, options.get("proj_size", 7) if state == "h" else 7))
     return module, arrays
 
 
@@ -126,6 +130,8 @@ MASKED: list[tuple[str, dict[str, Any]]] = [
     ("RNN", {"zoneout": 0.3, "state_dropout": 0.4}),
     ("IndRNN", {"zoneout": 0.3}),
     ("LSTM", {"layer_norm": True, "zoneout": (0.3, 0.4), "state_dropout": 0.4}),
+    ("LSTM", {"proj_size": 4, "zoneout": (0.3, 0.4), "state_dropout": 0.4}),
+    ("LSTM", {"proj_size": 4, "layer_norm": True, "zoneout": (0.3, 0.4), "state_dropout": 0.4}),
     ("GRU", {"layer_norm": True, "zoneout": 0.3, "state_dropout": 0.4}),
     ("RNN", {"layer_norm": True, "zoneout": 0.3, "state_dropout": 0.4}),
 ]
@@ -135,7 +141,7 @@ MASKED: list[tuple[str, dict[str, Any]]] = [
 def test_training_with_the_masks_that_dropout_draws(kind: str, options: dict[str, Any]) -> None:
     """Zoneout of h, of c and state dropout take one call of the generator each, in this order."""
     module, arrays = setting(kind, options, "float64", 1)
-    shape = (6, 3, 7)
+    widths = {"h": options.get("proj_size", 7), "c": 7}
     generator = rnncore.Generator(9)
 
     def draw(p: float, size: tuple[int, ...]) -> np.ndarray:
@@ -143,11 +149,14 @@ def test_training_with_the_masks_that_dropout_draws(kind: str, options: dict[str
 
     zoneout = options.get("zoneout", 0.0)
     h, c = zoneout if isinstance(zoneout, tuple) else (zoneout, 0.0)
-    kept = {s: (draw(p, shape) == 0).astype(float) if p else np.zeros(shape) for s, p in (("h", h), ("c", c))}
+    kept = {}
+    for s, p in (("h", h), ("c", c)):
+        shape = (6, 3, widths[s])
+        kept[s] = (draw(p, shape) == 0).astype(float) if p else np.zeros(shape)
     assert 0.1 < max(k.mean() for k in kept.values()) < 0.7 or not zoneout
     masks: dict[str, Any] = {"kept": kept}
     if options.get("state_dropout"):
-        masks["drop"] = draw(options["state_dropout"], shape[1:])
+        masks["drop"] = draw(options["state_dropout"], (3, widths["h"]))
     leaves = {name: rnncore.tensor(value) for name, value in arrays.items() if len(name) == 1}
     states = [rnncore.stack([leaves[s]]) for s in "hc" if s in leaves]
     output, _ = module(leaves["x"], tuple(states) if len(states) == 2 else states[0], generator=rnncore.Generator(9))

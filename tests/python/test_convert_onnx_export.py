@@ -278,6 +278,7 @@ def test_what_onnx_cannot_express() -> None:
         (nn.Recurrent(2, [nn.Layer("gru", 3, delays=(2,))]), "got delays"),
         (nn.Recurrent(2, [nn.Layer("gru", 3, period=2)]), "got period"),
         (nn.Recurrent(2, [nn.Layer("gru", 3)], learn_initial_state=True), "got learn_initial_state"),
+        (nn.LSTM(2, 3, proj_size=2), r"layer 'lstm': expected a stack that ONNX can express, got proj_size"),
         (nn.LSTM(2, 3, zoneout=0.1), "got zoneout_h"),
         (nn.RNN(2, 3, leak=0.5), "got leak"),
         (nn.MGU(2, 3, activations={"gate": "hard-sigmoid"}), "expected the gate activation sigmoid"),

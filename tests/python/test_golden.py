@@ -35,7 +35,7 @@ def make_layer(case: dict[str, Any], dtype: str) -> nn.RNN | nn.LSTM | nn.GRU:
     sizes = (case["I"], case["H"], case["layers"])
     options = {"bias": case["bias"], "bidirectional": case["bidirectional"], "dtype": dtype}
     if case["cell"] == "lstm":
-        return nn.LSTM(*sizes, **options)
+        return nn.LSTM(*sizes, proj_size=case.get("proj", 0), **options)
     if case["cell"].startswith("gru"):
         return nn.GRU(*sizes, reset_after=case["cell"] == "gru", **options)
     return nn.RNN(*sizes, nonlinearity=case["cell"].removeprefix("rnn-"), **options)

@@ -10,7 +10,7 @@ from cases import Arrays, RecurrentCase, state_names
 
 
 def _cell_step(cell: str, x: Any, state: list[Any], p: dict[str, Any]) -> list[Any]:
-    """One step of any cell, from the papers' equations; p holds w_ih, w_hh, b_ih, b_hh (zeros if absent)."""
+    """One step of any cell, from the papers' equations; p holds w_ih, w_hh, b_ih, b_hh (zeros if absent), w_hr."""
     h = state[0]
     gi = x @ p["w_ih"].T + p["b_ih"]
     gh = h @ p["w_hh"].T + p["b_hh"]
@@ -19,7 +19,8 @@ def _cell_step(cell: str, x: Any, state: list[Any], p: dict[str, Any]) -> list[A
     if cell == "lstm":
         i, f, g, o = (gi + gh).chunk(4, -1)
         c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
-        return [torch.sigmoid(o) * torch.tanh(c), c]
+        m = torch.sigmoid(o) * torch.tanh(c)
+        return [m if p["w_hr"] is None else m @ p["w_hr"].T, c]
     ir, iz, in_ = gi.chunk(3, -1)
     hr, hz, hn = gh.chunk(3, -1)
     r, z = torch.sigmoid(ir + hr), torch.sigmoid(iz + hz)
@@ -61,8 +62,10 @@ def composed_stack(case: RecurrentCase, leaves: dict[str, Any]) -> dict[str, Any
                 "w_hh": leaves[f"p.weight_hh_l{layer}{suffix}"],
                 "b_ih": leaves.get(f"p.bias_ih_l{layer}{suffix}", zeros),
                 "b_hh": leaves.get(f"p.bias_hh_l{layer}{suffix}", zeros),
+                "w_hr": leaves.get(f"p.weight_hr_l{layer}{suffix}"),
             }
-            state = [leaves.get(f"{k}_0.{slot}", torch.zeros(case.N, hidden, dtype=x.dtype)) for k in kinds]
+            widths = {"h": case.proj or hidden, "c": hidden}
+            state = [leaves.get(f"{k}_0.{slot}", torch.zeros(case.N, widths[k], dtype=x.dtype)) for k in kinds]
             y, state = _direction(case.cell, x, state, p, lengths, suffix != "")
             outputs.append(y)
             results.update({f"{k}_n.{slot}": s for k, s in zip(kinds, state, strict=True)})
@@ -82,7 +85,7 @@ def module_stack(case: RecurrentCase, leaves: dict[str, Any]) -> dict[str, Any]:
         "dtype": leaves["x"].dtype,
     }
     if case.cell == "lstm":
-        module: Any = torch.nn.LSTM(case.I, case.H, **arguments)
+        module: Any = torch.nn.LSTM(case.I, case.H, proj_size=case.proj, **arguments)
     elif case.cell == "gru":
         module = torch.nn.GRU(case.I, case.H, **arguments)
     else:

@@ -42,15 +42,15 @@ class RowOfLayer:
 
     def __init__(self, layer: dict[str, Any], suffix: str, p: Arrays, state: dict[str, np.ndarray]) -> None:
         self.cell, self.hidden = layer["cell"], layer["hidden_size"]
+        self.width = layer.get("proj_size", self.hidden)  # of h
         self.delays, self.period = layer.get("delays", []), layer.get("period", 1)
         self.p, self.suffix = p, suffix
         depth = max(self.delays, default=1)
-        zeros = np.zeros(self.hidden)
-        self.learnt = (p.get(f"h_0{suffix}", zeros), p.get(f"c_0{suffix}", zeros))
+        self.learnt = (p.get(f"h_0{suffix}", np.zeros(self.width)), p.get(f"c_0{suffix}", np.zeros(self.hidden)))
         self.given = (
             state.get("h", self.learnt[0]),
             state.get("c", self.learnt[1]),
-            list(state.get("past", np.zeros((depth - 1, self.hidden)))),
+            list(state.get("past", np.zeros((depth - 1, self.width)))),
         )
         self.begin(*self.given, int(state.get("clock", 0)))
 
@@ -60,7 +60,7 @@ class RowOfLayer:
     def restart(self) -> None:
         """A reset: the learnt state where there is one, else the state given."""
         if f"h_0{self.suffix}" in self.p:
-            self.begin(*self.learnt, [np.zeros(self.hidden)] * len(self.past), 0)
+            self.begin(*self.learnt, [np.zeros(self.width)] * len(self.past), 0)
         else:
             self.begin(*self.given, 0)
 
@@ -81,6 +81,8 @@ class RowOfLayer:
             else:
                 w_hh = p[f"weight_hh{s}"]
                 h, c = cell_step(self.cell, gi, w_hh, p.get(f"bias_hh{s}", np.zeros(len(w_hh))), self.h, self.c)
+                if self.width != self.hidden:
+                    h = p[f"weight_hr{s}"] @ h
             self.past = line[: len(self.past)]
             self.h, self.c = h, c
         self.clock += 1
@@ -88,7 +90,7 @@ class RowOfLayer:
 
     def read(self, x: np.ndarray, starts: np.ndarray, reverse: bool) -> np.ndarray:
         """Outputs (T, H) of x (T, F); starts[t]: a new sequence begins at t."""
-        outputs = np.zeros((len(x), self.hidden))
+        outputs = np.zeros((len(x), self.width))
         order = range(len(x))[::-1] if reverse else range(len(x))
         for t in order:
             boundary = t + 1 if reverse else t
@@ -142,7 +144,7 @@ def _run_row(spec: dict[str, Any], p: Arrays, x: np.ndarray, state: Arrays, star
             if layer["cell"] == "lstm":
                 after[f"c{name}"] = row.c
             if layer.get("delays"):
-                after[f"past{name}"] = np.array(row.past).reshape(-1, layer["hidden_size"])
+                after[f"past{name}"] = np.array(row.past).reshape(-1, row.width)
             if suffix == "":
                 clock = row.clock
         merge = spec.get("merge", "concat")

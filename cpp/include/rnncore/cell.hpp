@@ -77,7 +77,10 @@ struct LayerSpec {
   CellOptions options = {};
   // Ascending, each at least 2: h_{t-d} enters beside x_t, with weights of its own.
   std::vector<std::int64_t> delays = {};
-  std::int64_t period = 1;  // the layer runs at every period-th step of a sequence; in between its output is held
+  std::int64_t period = 1;     // the layer runs at every period-th step of a sequence; in between its output is held
+  std::int64_t proj_size = 0;  // LSTM: > 0: h_t is a projection of o * tanh(c_t) to so many features (Sak et al. 2014)
+
+  std::int64_t state_size() const { return proj_size > 0 ? proj_size : hidden_size; }  // features of h; c has H
 };
 // ArgumentError where an option is out of range, does not belong to the cell or contradicts another.
 RNNCORE_EXPORT void check(const LayerSpec& layer);

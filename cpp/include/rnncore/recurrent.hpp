@@ -2,9 +2,10 @@
 // sequences (`recurrent`) or step by step (`Stream`). Arrays are time-major and row-major: (T, N, features).
 //
 // Parameters, in PyTorch's names, order and layout, per layer k and direction (suffix "_reverse"):
-//   weight_ih_l{k} (G*H, I_k)   weight_hh_l{k} (G*H, H)   bias_ih_l{k} (G*H)   bias_hh_l{k} (G*H)
-//   weight_delay_l{k}_d{d} (G*H, H) for each delay d
-//   h_0_l{k} (H)   c_0_l{k} (H) where initial states are learnt
+//   weight_ih_l{k} (G*H, I_k)   weight_hh_l{k} (G*H, R)   bias_ih_l{k} (G*H)   bias_hh_l{k} (G*H)
+//   weight_hr_l{k} (R, H) where the LSTM projects: R, the features of h, is proj_size; elsewhere R is H
+//   weight_delay_l{k}_d{d} (G*H, R) for each delay d
+//   h_0_l{k} (R)   c_0_l{k} (H) where initial states are learnt
 // and per layer k >= 1 (O: features of a layer's output), after its directions:
 //   weight_skip_l{k} (O_k, O_{k-1}) where residual or highway connections join different sizes
 //   weight_highway_l{k} (O_k, O_{k-1})   bias_highway_l{k} (O_k)
@@ -27,7 +28,7 @@
 
 namespace rnncore {
 
-// What becomes of the outputs of two directions: both (2*H features), or their sum or mean (H).
+// What becomes of the outputs of two directions: both (2*R features), or their sum or mean (R).
 enum class Merge : std::uint8_t { concat, sum, mean };
 RNNCORE_EXPORT const char* name_of(Merge merge);
 RNNCORE_EXPORT Merge merge_from_name(const std::string& name);
@@ -80,12 +81,13 @@ struct ParameterInfo {
   std::int64_t fan_hidden;                     // H: the default initialisation is U(-1/sqrt(H), 1/sqrt(H))
   std::optional<double> start = std::nullopt;  // or this value: 0 for initial states, -1 for bias_highway
 };
-// In PyTorch's order: per layer, per direction: weight_ih, weight_hh, then bias_ih, bias_hh when spec.bias.
+// In PyTorch's order: per layer, per direction: weight_ih, weight_hh, bias_ih, bias_hh when spec.bias, weight_hr.
 RNNCORE_EXPORT std::vector<ParameterInfo> parameters_of(const RecurrentSpec& spec);
 
-// State: per state kind (h, then c) one tensor per (layer, direction), layer-major, each (N, H_layer). c is undefined
+// State: per state kind (h, then c) one tensor per (layer, direction), layer-major: h (N, R_layer), c (N, H_layer),
+// where R is the layer's state_size(): H, or proj_size. c is undefined
 // where the layer's cell has none, and empty where no layer has one. Given: undefined or an empty vector means zeros.
-// past: where a layer has delays, (d_max - 1, N, H_layer): h of two steps ago, of three steps ago, ...
+// past: where a layer has delays, (d_max - 1, N, R_layer): h of two steps ago, of three steps ago, ...
 struct RecurrentState {
   std::vector<Tensor> h;
   std::vector<Tensor> c;

@@ -144,6 +144,13 @@ bool is_plain(const CellOptions& o) {
 void check(const LayerSpec& layer) {
   if (layer.hidden_size < 1)
     throw_argument("recurrent", "hidden_size", "at least 1", std::to_string(layer.hidden_size));
+  if (layer.proj_size != 0) {
+    if (facts(layer.cell).family != Family::lstm) refuse(layer.cell, "proj_size", "only the LSTM has a projection");
+    if (layer.proj_size < 0 || layer.proj_size >= layer.hidden_size)
+      throw_argument("recurrent", "proj_size",
+                     "0 (none) or less than hidden_size = " + std::to_string(layer.hidden_size),
+                     std::to_string(layer.proj_size));
+  }
   const CellOptions& o = layer.options;
   if (!(o.clip >= 0.0) || !std::isfinite(o.clip))
     throw_argument("recurrent", "clip", "0 (none) or a positive number", std::to_string(o.clip));

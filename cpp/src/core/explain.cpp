@@ -22,11 +22,13 @@ std::vector<LayerCost> explain(const RecurrentSpec& spec, DType dtype) {
     cost.kernel = kernel.name;
     cost.target = target_name();
     const double delays = static_cast<double>(layer.delays.size());
-    const double recurrent = units * kernel.recurrent_slots * H + delays * units * kernel.input_slots * H;
+    const double R = static_cast<double>(layer.state_size());
+    const double recurrent = units * kernel.recurrent_slots * R + delays * units * kernel.input_slots * R +
+                             static_cast<double>(kernel.projected) * H;
     cost.multiply_adds = directions * (units * kernel.input_slots * I + recurrent);
     cost.activations = directions * units * kernel.activations;
     cost.weight_bytes = directions * recurrent * size;
-    cost.state_bytes = directions * H * size * static_cast<double>(states_of(layer.cell));
+    cost.state_bytes = directions * size * (R + (states_of(layer.cell) == 2 ? H : 0));
     cost.saved_bytes = directions * units * kernel.saved * size;
     costs.push_back(cost);
   }

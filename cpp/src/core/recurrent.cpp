@@ -17,12 +17,15 @@ void check_state(const RecurrentSpec& spec, const std::vector<Tensor>& state, co
   for (std::size_t i = 0; i < wanted; ++i) {
     if (!state[i].defined()) continue;
     const LayerSpec& layer = spec.layers[i / static_cast<std::size_t>(spec.directions())];
-    const Shape shape = {N, layer.hidden_size};
+    const Shape shape = {N, is_cell ? layer.hidden_size : layer.state_size()};
     const std::string argument = std::string(name) + "[" + std::to_string(i) + "]";
     if (is_cell && states_of(layer.cell) < 2)
       throw_argument(kOp, argument, std::string("none for ") + name_of(layer.cell), "a state", "it has no cell state");
     if (state[i].shape() != shape)
-      throw_argument(kOp, argument, "shape (N, H) = " + to_string(shape), to_string(state[i].shape()));
+      throw_argument(
+          kOp, argument,
+          std::string("shape (N, ") + (!is_cell && layer.proj_size > 0 ? "proj_size" : "H") + ") = " + to_string(shape),
+          to_string(state[i].shape()));
     if (state[i].dtype() != dtype) throw_type(kOp, argument, name_of(dtype), name_of(state[i].dtype()));
   }
 }
@@ -38,7 +41,7 @@ void check_past(const RecurrentSpec& spec, const std::vector<Tensor>& past, std:
     const LayerSpec& layer = spec.layers[i / static_cast<std::size_t>(spec.directions())];
     const std::string argument = "past[" + std::to_string(i) + "]";
     if (layer.delays.empty()) throw_argument(kOp, argument, "none", "a state", "this layer has no delays");
-    const Shape shape = {layer.delays.back() - 1, N, layer.hidden_size};
+    const Shape shape = {layer.delays.back() - 1, N, layer.state_size()};
     if (past[i].shape() != shape)
       throw_argument(kOp, argument, "shape (d_max-1, N, H) = " + to_string(shape), to_string(past[i].shape()));
     if (past[i].dtype() != dtype) throw_type(kOp, argument, name_of(dtype), name_of(past[i].dtype()));

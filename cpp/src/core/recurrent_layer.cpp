@@ -24,7 +24,7 @@ void* mutable_or_null(Tensor& t) { return t.defined() ? t.mutable_raw() : nullpt
 
 // The tensors behind backend::RecurrentBuffers; they live until backward has run.
 struct Workspace {
-  Tensor gates, c, states, p, bias, unit, flags, table, delayed, c_reset, entering, norm, ages, past_source;
+  Tensor gates, c, states, p, bias, unit, flags, table, delayed, c_reset, entering, norm, projected, ages, past_source;
   backend::RecurrentBuffers buffers;
 
   explicit Workspace(Device device, const backend::RecurrentGeometry& g) {
@@ -43,6 +43,7 @@ struct Workspace {
     buffers.table = make(table, s.table, g.dtype);
     buffers.delayed = make(delayed, s.delayed, g.dtype);
     buffers.norm = make(norm, s.norm, g.dtype);
+    buffers.projected = make(projected, s.projected, g.dtype);
     buffers.entering = make(entering, s.entering, g.dtype);
     buffers.c_reset = make(c_reset, s.c_reset, g.dtype);
     buffers.past_source = static_cast<std::int64_t*>(make(past_source, s.past_source, DType::int64));
@@ -68,9 +69,9 @@ Masks draw_masks(const CellOptions& options, const backend::RecurrentGeometry& g
   const auto draw = [&](double p, const Shape& shape) {
     return p > 0.0 ? dropout(Tensor::full(shape, 1.0, g.dtype), p, true, *generator) : Tensor();
   };
-  masks.zone_h = draw(options.zoneout_h, {g.T, g.N, g.H});
+  masks.zone_h = draw(options.zoneout_h, {g.T, g.N, g.R()});
   masks.zone_c = draw(options.zoneout_c, {g.T, g.N, g.H});
-  masks.drop = draw(options.state_dropout, {g.N, g.H});
+  masks.drop = draw(options.state_dropout, {g.N, g.R()});
   return masks;
 }
 
@@ -92,7 +93,7 @@ template <typename T>
 void spread_past(const Workspace& workspace, const backend::RecurrentGeometry& g, const Tensor& dpast_n, T* dy,
                  std::vector<Tensor>* grads) {
   const auto add = [&](T* to, std::int64_t row, const T* from) {
-    for (std::int64_t u = 0; u < g.H; ++u) to[row * g.H + u] += from[u];
+    for (std::int64_t u = 0; u < g.R(); ++u) to[row * g.R() + u] += from[u];
   };
   const auto start = [&](Input input) {
     Tensor& t = (*grads)[input];
@@ -100,7 +101,7 @@ void spread_past(const Workspace& workspace, const backend::RecurrentGeometry& g
   };
   const std::int64_t* const source = workspace.buffers.past_source;
   for (std::int64_t i = 0; i < g.past_steps() * g.N; ++i) {
-    const T* const from = dpast_n.data<T>() + i * g.H;
+    const T* const from = dpast_n.data<T>() + i * g.R();
     const std::int64_t n = i % g.N;
     if (dy) {
       if (source[i] >= 0) add(dy, source[i], from);
@@ -135,7 +136,9 @@ std::vector<Tensor> backward(const Kept& kept, const std::vector<Tensor>& dout) 
   b.geometry = g;
   b.buffers = kept.workspace->buffers;
   b.masks = kept.masks.raw();
-  add_backward_weights({g.cell, g.H, g.options}, p, kept.wanted[kX], b.weights);
+  LayerSpec layer{g.cell, g.H, g.options};
+  layer.proj_size = g.P;
+  add_backward_weights(layer, p, kept.wanted[kX], b.weights);
   const Tensor x = saved(kX), h0 = saved(kH0);
   b.x = x.raw();
   if (kept.ids.defined()) b.tokens = {kept.ids.get(op).data<std::int64_t>(), x.raw()};
@@ -144,7 +147,7 @@ std::vector<Tensor> backward(const Kept& kept, const std::vector<Tensor>& dout) 
   const Tensor dpast_n = dout.size() > kOthers + kept.has_c ? dout[kOthers + kept.has_c] : Tensor();
   Tensor dy = dout[kY];
   if (dpast_n.defined()) {
-    dy = dy.defined() ? dy.detach().clone() : Tensor::zeros({g.T, g.N, g.H}, g.dtype);
+    dy = dy.defined() ? dy.detach().clone() : Tensor::zeros({g.T, g.N, g.R()}, g.dtype);
     spread_past(kept, dpast_n, &dy, nullptr);
   }
   b.dy = raw_or_null(dy);
@@ -158,10 +161,10 @@ std::vector<Tensor> backward(const Kept& kept, const std::vector<Tensor>& dout) 
   };
   b.dx = make(kX, x.shape(), kept.wanted[kX]);
   const auto state = [&](Input i, const Shape& shape) { return make(i, shape, kept.wanted[i]); };
-  b.dh0 = state(kH0, {g.N, g.H});
+  b.dh0 = state(kH0, {g.N, g.R()});
   b.dc0 = state(kC0, {g.N, g.H});
-  b.dpast = state(kPast, {g.past_steps(), g.N, g.H});
-  b.dh_reset = state(kHReset, {g.N, g.H});
+  b.dpast = state(kPast, {g.past_steps(), g.N, g.R()});
+  b.dh_reset = state(kHReset, {g.N, g.R()});
   b.dc_reset = state(kCReset, {g.N, g.H});
   bool parameters = false;
   for (std::size_t i = kParameters; i < kept.wanted.size(); ++i) parameters = parameters || kept.wanted[i];
@@ -177,7 +180,8 @@ std::vector<Tensor> backward(const Kept& kept, const std::vector<Tensor>& dout) 
   b.d_norm_hh = gradient[6];
   b.d_norm_c = gradient[7];
   b.d_norm_bias_c = gradient[8];
-  b.dw_delay.assign(gradient.begin() + 9, gradient.end());
+  b.dw_hr = gradient[9];
+  b.dw_delay.assign(gradient.begin() + 10, gradient.end());
   backend::recurrent_backward(x.device(), b);
   if (dpast_n.defined()) spread_past(kept, dpast_n, nullptr, &grads);
   return grads;
@@ -214,6 +218,7 @@ backend::RecurrentWeights forward_weights(const LayerSpec& layer, const LayerPar
     w.recurrent_second = packed(backend::RecurrentPack::recurrent_second, layer, p.weight_hh);
   }
   for (const Tensor& d : p.weight_delay) w.delay.push_back(packed(backend::RecurrentPack::delay, layer, d));
+  if (p.weight_hr.defined()) w.projection = packed(backend::RecurrentPack::projection, layer, p.weight_hr);
   w.bias_ih = raw_or_null(p.bias_ih);
   w.bias_hh = raw_or_null(p.bias_hh);
   w.unit = raw_or_null(p.unit);
@@ -230,6 +235,7 @@ backend::RowStack::Layer row_layer(const LayerSpec& layer, const LayerParameters
   row.I = p.weight_ih.size(1);
   row.input = packed(backend::RecurrentPack::delay, layer, p.weight_ih);
   row.recurrent = packed(backend::RecurrentPack::recurrent, layer, p.weight_hh);
+  if (p.weight_hr.defined()) row.projection = packed(backend::RecurrentPack::projection, layer, p.weight_hr);
   row.bias_ih = raw_or_null(p.bias_ih);
   row.bias_hh = raw_or_null(p.bias_hh);
   return row;
@@ -242,6 +248,7 @@ void add_backward_weights(const LayerSpec& layer, const LayerParameters& p, bool
     w.recurrent_back = packed(backend::RecurrentPack::recurrent_back, layer, p.weight_hh);
     w.recurrent_back_second = packed(backend::RecurrentPack::recurrent_back_second, layer, p.weight_hh);
   }
+  if (p.weight_hr.defined()) w.projection_back = packed(backend::RecurrentPack::projection_back, layer, p.weight_hr);
   for (const Tensor& d : p.weight_delay) w.delay_back.push_back(packed(backend::RecurrentPack::delay_back, layer, d));
 }
 
@@ -264,6 +271,7 @@ LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& param
   g.I = x.size(-1);
   g.V = tokens ? x.size(0) : 0;
   g.H = layer.hidden_size;
+  g.P = layer.proj_size;
   g.reverse = in.reverse;
   g.masked = masked;
   g.training = recorded;
@@ -273,10 +281,10 @@ LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& param
   g.dropped = masks.drop.defined();
   g.parts = backend::recurrent_parts(x.device(), g);
   LayerResult out;
-  out.y = Tensor::empty({g.T, g.N, g.H}, g.dtype);
-  out.state.h = Tensor::empty({g.N, g.H}, g.dtype);
+  out.y = Tensor::empty({g.T, g.N, g.R()}, g.dtype);
+  out.state.h = Tensor::empty({g.N, g.R()}, g.dtype);
   if (states_of(layer.cell) == 2) out.state.c = Tensor::empty({g.N, g.H}, g.dtype);
-  if (!g.delays.empty()) out.state.past = Tensor::empty({g.past_steps(), g.N, g.H}, g.dtype);
+  if (!g.delays.empty()) out.state.past = Tensor::empty({g.past_steps(), g.N, g.R()}, g.dtype);
   const std::uint64_t epoch = backend::pack_epoch(x.device());
   auto workspace = std::make_shared<Workspace>(x.device(), g);
   f.weights = forward_weights(layer, p);

@@ -14,12 +14,13 @@ struct LayerParameters {
   Tensor weight_ih, weight_hh, bias_ih, bias_hh;  // biases undefined when the spec has none
   Tensor unit;                                    // weights of one unit each (peepholes), undefined without
   Tensor norm_ih, norm_hh, norm_c, norm_bias_c;   // of layer normalisation, undefined without
-  std::vector<Tensor> weight_delay;               // (G*H, H), one per delay
-  Tensor h_0, c_0;                                // (H), or undefined; not inputs of the layer's node
+  Tensor weight_hr;                               // (R, H) of a projection, or undefined
+  std::vector<Tensor> weight_delay;               // (G*H, R), one per delay
+  Tensor h_0, c_0;                                // (R), (H), or undefined; not inputs of the layer's node
   // Every weight, in the order of the node's inputs.
   std::vector<Tensor*> all() {
-    std::vector<Tensor*> tensors = {&weight_ih, &weight_hh, &bias_ih, &bias_hh,    &unit,
-                                    &norm_ih,   &norm_hh,   &norm_c,  &norm_bias_c};
+    std::vector<Tensor*> tensors = {&weight_ih, &weight_hh, &bias_ih, &bias_hh,     &unit,
+                                    &norm_ih,   &norm_hh,   &norm_c,  &norm_bias_c, &weight_hr};
     for (Tensor& t : weight_delay) tensors.push_back(&t);
     return tensors;
   }
@@ -43,7 +44,7 @@ backend::RowStack::Layer row_layer(const LayerSpec& layer, const LayerParameters
 void add_backward_weights(const LayerSpec& layer, const LayerParameters& p, bool want_dx,
                           backend::RecurrentWeights& weights);
 
-// The states of one layer and direction. past (d_max - 1, N, H): h of two steps ago, three steps ago, ...
+// The states of one layer and direction. past (d_max - 1, N, R): h of two steps ago, three steps ago, ...
 struct LayerState {
   Tensor h, c, past;
 };
@@ -56,7 +57,7 @@ struct LayerInput {
   Tensor x, ids;
   LayerState start;            // each or undefined: zeros
   bool own_reset = false;      // resets lead to `reset` and a past of zeros, else to `start`
-  LayerState reset;            // h and c (N, H), or undefined: zeros
+  LayerState reset;            // h (N, R) and c (N, H), or undefined: zeros
   Tensor lengths, reset_mask;  // or undefined
   bool reverse = false;
   Generator* generator = nullptr;  // set in training alone: draws the masks that the layer's options ask for

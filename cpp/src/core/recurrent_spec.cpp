@@ -31,7 +31,7 @@ Connection connection_from_name(const std::string& name) {
 
 std::int64_t RecurrentSpec::layer_output_size(std::int64_t layer) const {
   const bool both = bidirectional && merge == Merge::concat;
-  return layers[static_cast<std::size_t>(layer)].hidden_size * (both ? 2 : 1);
+  return layers[static_cast<std::size_t>(layer)].state_size() * (both ? 2 : 1);
 }
 
 std::int64_t RecurrentSpec::layer_input_size(std::int64_t layer) const {
@@ -133,7 +133,7 @@ namespace {
 template <class Visit>
 void visit_layer(const RecurrentSpec& spec, std::int64_t k, bool reverse, LayerParameters& p, const Visit& visit) {
   const LayerSpec& layer = spec.layers[static_cast<std::size_t>(k)];
-  const std::int64_t H = layer.hidden_size, GH = gates_of(layer) * H;
+  const std::int64_t H = layer.hidden_size, R = layer.state_size(), GH = gates_of(layer) * H;
   const auto own = [&](const char* base, Shape shape, Tensor& tensor, std::int64_t delay = 0,
                        std::optional<double> start = std::nullopt) {
     const auto name = [&] {
@@ -144,9 +144,10 @@ void visit_layer(const RecurrentSpec& spec, std::int64_t k, bool reverse, LayerP
   };
   own("weight_ih", {GH, spec.layer_input_size(k)}, p.weight_ih);
   const bool product = has_recurrent_product(layer.cell);
-  if (product) own("weight_hh", {GH, H}, p.weight_hh);
+  if (product) own("weight_hh", {GH, R}, p.weight_hh);
   if (spec.bias) own("bias_ih", {GH}, p.bias_ih);
   if (spec.bias && product) own("bias_hh", {GH}, p.bias_hh);
+  if (layer.proj_size > 0) own("weight_hr", {R, H}, p.weight_hr);
   const std::int64_t rows = unit_weights_of(layer);
   if (layer.cell == CellKind::indrnn)
     own("weight_u", {H}, p.unit);
@@ -161,9 +162,9 @@ void visit_layer(const RecurrentSpec& spec, std::int64_t k, bool reverse, LayerP
   }
   p.weight_delay.resize(layer.delays.size());
   for (std::size_t d = 0; d < layer.delays.size(); ++d)
-    own("weight_delay", {GH, H}, p.weight_delay[d], layer.delays[d]);
+    own("weight_delay", {GH, R}, p.weight_delay[d], layer.delays[d]);
   if (!spec.learn_initial_state) return;
-  own("h_0", {H}, p.h_0, 0, 0.0);
+  own("h_0", {R}, p.h_0, 0, 0.0);
   if (states_of(layer.cell) == 2) own("c_0", {H}, p.c_0, 0, 0.0);
 }
 

@@ -1,6 +1,6 @@
 // Stream: the training step kernel, one step at a time, over buffers that were allocated at construction. A plain chain
-// of layers with a batch of one is stepped by the backend as a whole (RowStack); else layer by layer, each as a sequence
-// of one step.
+// of layers with a batch of one is stepped by the backend as a whole (RowStack); else layer by layer, each as a
+// sequence of one step.
 #include <cstring>
 
 #include "core/stream_wiring.h"
@@ -41,8 +41,7 @@ struct Stream::Impl {
       rows->get_state(i, const_cast<void*>(layers[i].call.h0), const_cast<void*>(layers[i].call.c0));
   }
   void push() const noexcept {
-    for (std::size_t i = 0; rows && i < layers.size(); ++i)
-      rows->set_state(i, layers[i].call.h0, layers[i].call.c0);
+    for (std::size_t i = 0; rows && i < layers.size(); ++i) rows->set_state(i, layers[i].call.h0, layers[i].call.c0);
   }
 
   // The working memory of a step, for the number of threads that it may use.
@@ -64,6 +63,7 @@ struct Stream::Impl {
     call.buffers.bias = make(s.bias, dtype);
     call.buffers.unit = make(s.unit, dtype);
     call.buffers.norm = make(s.norm, dtype);
+    call.buffers.projected = make(s.projected, dtype);
     call.buffers.delayed = make(s.delayed, dtype);
     call.buffers.table = make(s.table, dtype);
     call.buffers.ages = static_cast<std::int64_t*>(make(s.ages, DType::int64));
@@ -80,7 +80,8 @@ struct Stream::Impl {
     Layer layer;
     layer.parameters = given;
     LayerParameters& p = layer.parameters;
-    for (Tensor* t : {&p.bias_ih, &p.bias_hh, &p.unit, &p.norm_ih, &p.norm_hh, &p.norm_c, &p.norm_bias_c, &p.h_0, &p.c_0})
+    for (Tensor* t :
+         {&p.bias_ih, &p.bias_hh, &p.unit, &p.norm_ih, &p.norm_hh, &p.norm_c, &p.norm_bias_c, &p.h_0, &p.c_0})
       if (t->defined()) *t = t->detach().clone();
     const LayerSpec& kind = spec.layers[static_cast<std::size_t>(index)];
     backend::RecurrentGeometry& g = layer.call.geometry;
@@ -91,6 +92,7 @@ struct Stream::Impl {
     g.N = batch;
     g.I = spec.layer_input_size(index);
     g.H = kind.hidden_size;
+    g.P = kind.proj_size;
     g.delays = kind.delays;
     layer.period = kind.period;
     layer.call.threads = 1;
@@ -98,15 +100,15 @@ struct Stream::Impl {
       layer.call.weights = forward_weights(kind, p);
       allocate(layer);
     }
-    p.weight_ih = p.weight_hh = Tensor();
+    p.weight_ih = p.weight_hh = p.weight_hr = Tensor();
     p.weight_delay.clear();
     if (const std::int64_t steps = g.past_steps()) {
-      layer.past = Tensor::zeros({steps, batch, g.H}, dtype);
+      layer.past = Tensor::zeros({steps, batch, g.R()}, dtype);
       layer.call.past = layer.past.raw();
     }
-    layer.h = Tensor::zeros({batch, g.H}, dtype);
-    layer.h_next = Tensor::zeros({batch, g.H}, dtype);
-    layer.y = Tensor::zeros({batch, g.H}, dtype);
+    layer.h = Tensor::zeros({batch, g.R()}, dtype);
+    layer.h_next = Tensor::zeros({batch, g.R()}, dtype);
+    layer.y = Tensor::zeros({batch, g.R()}, dtype);
     layer.call.h0 = layer.h.raw();
     layer.call.h_n = layer.h_next.mutable_raw();
     layer.call.y = layer.y.mutable_raw();
@@ -122,7 +124,7 @@ struct Stream::Impl {
   // The ring in order.
   Tensor copy_past(const Layer& layer) const {
     Tensor out = Tensor::empty(layer.past.shape(), dtype);
-    const std::int64_t bytes = batch * layer.call.geometry.H * size_of(dtype);
+    const std::int64_t bytes = batch * h_bytes(layer.call);
     char* const to = static_cast<char*>(out.mutable_raw());
     for (std::int64_t i = 0; i < layer.call.geometry.past_steps(); ++i)
       std::memcpy(to + i * bytes, past_slot(layer.call, i), static_cast<std::size_t>(bytes));
@@ -179,14 +181,14 @@ struct Stream::Impl {
     backend::recurrent_forward(Device::cpu, call);
     call.bias_ready = true;
     // The state just made becomes the state entering the next step.
-    const std::size_t bytes = static_cast<std::size_t>(batch * call.geometry.H * size_of(dtype));
+    const auto bytes = static_cast<std::size_t>(batch * h_bytes(call));
     if (call.past) {  // h_{t-1} takes the place of the oldest
       const std::int64_t steps = call.geometry.past_steps();
       call.past_first = (call.past_first + steps - 1) % steps;
       std::memcpy(past_slot(call, 0), call.h0, bytes);
     }
     std::memcpy(const_cast<void*>(call.h0), call.h_n, bytes);
-    if (call.c_n) std::memcpy(const_cast<void*>(call.c0), call.c_n, bytes);
+    if (call.c_n) std::memcpy(const_cast<void*>(call.c0), call.c_n, static_cast<std::size_t>(batch * c_bytes(call)));
     return call.y;
   }
 
@@ -201,34 +203,44 @@ struct Stream::Impl {
       backend::recurrent_forward(Device::cpu, call);
       call.bias_ready = true;
     }
-    const std::int64_t row = call.geometry.H * size_of(dtype), steps = call.geometry.past_steps();
-    const auto move = [&](const void* to, const void* from, std::int64_t n) {
+    const std::int64_t steps = call.geometry.past_steps();
+    const auto move = [&](const void* to, const void* from, std::int64_t n, std::int64_t row) {
       std::memcpy(static_cast<char*>(const_cast<void*>(to)) + n * row, static_cast<const char*>(from) + n * row,
                   static_cast<std::size_t>(row));
     };
     for (std::int64_t n = 0; n < batch; ++n) {
       if (!runs(n)) continue;
       for (std::int64_t i = steps - 1; i >= 0; --i)  // each stream at its own pace: moved along, no ring
-        move(past_slot(call, i), i > 0 ? past_slot(call, i - 1) : call.h0, n);
-      move(call.h0, call.h_n, n);
-      if (call.c_n) move(call.c0, call.c_n, n);
+        move(past_slot(call, i), i > 0 ? past_slot(call, i - 1) : call.h0, n, h_bytes(call));
+      move(call.h0, call.h_n, n, h_bytes(call));
+      if (call.c_n) move(call.c0, call.c_n, n, c_bytes(call));
     }
     return call.h0;
+  }
+
+  // One row of h (and of the past), and of c.
+  std::int64_t h_bytes(const backend::RecurrentForward& call) const noexcept {
+    return call.geometry.R() * size_of(dtype);
+  }
+  std::int64_t c_bytes(const backend::RecurrentForward& call) const noexcept {
+    return call.geometry.H * size_of(dtype);
   }
 
   // Number `i` of the ring, the latest first.
   void* past_slot(const backend::RecurrentForward& call, std::int64_t i) const noexcept {
     const std::int64_t slot = (call.past_first + i) % call.geometry.past_steps();
-    return static_cast<char*>(const_cast<void*>(call.past)) + slot * batch * call.geometry.H * size_of(dtype);
+    return static_cast<char*>(const_cast<void*>(call.past)) + slot * batch * h_bytes(call);
   }
 
   // f(bytes, size) for everything that the next step depends on, in an order that the steps before do not change.
   template <typename F>
   void each_state(const F& f) const noexcept {
     for (const Layer& layer : layers) {
-      const auto size = static_cast<std::size_t>(batch * layer.call.geometry.H * size_of(dtype));
-      for (const void* state : {layer.call.h0, layer.call.c0})
-        if (state) f(static_cast<unsigned char*>(const_cast<void*>(state)), size);
+      const auto size = static_cast<std::size_t>(batch * h_bytes(layer.call));
+      f(static_cast<unsigned char*>(const_cast<void*>(layer.call.h0)), size);
+      if (layer.call.c0)
+        f(static_cast<unsigned char*>(const_cast<void*>(layer.call.c0)),
+          static_cast<std::size_t>(batch * c_bytes(layer.call)));
       for (std::int64_t i = 0; i < layer.call.geometry.past_steps(); ++i)
         f(static_cast<unsigned char*>(past_slot(layer.call, i)), size);
     }
@@ -242,8 +254,7 @@ struct Stream::Impl {
       std::memset(static_cast<std::int64_t*>(const_cast<void*>(clock.raw())) + first, 0,
                   static_cast<std::size_t>(count) * sizeof(std::int64_t));
     for (Layer& layer : layers) {
-      const std::int64_t row = layer.call.geometry.H * size_of(dtype);
-      const auto start = [&](const void* state, const Tensor& learnt) {
+      const auto start = [&](const void* state, const Tensor& learnt, std::int64_t row) {
         if (!state) return;
         char* const rows = static_cast<char*>(const_cast<void*>(state)) + first * row;
         for (std::int64_t n = 0; n < count; ++n)
@@ -252,8 +263,9 @@ struct Stream::Impl {
           else
             std::memset(rows + n * row, 0, static_cast<std::size_t>(row));
       };
-      start(layer.call.h0, layer.parameters.h_0);
-      start(layer.call.c0, layer.parameters.c_0);
+      const std::int64_t row = h_bytes(layer.call);
+      start(layer.call.h0, layer.parameters.h_0, row);
+      start(layer.call.c0, layer.parameters.c_0, c_bytes(layer.call));
       for (std::int64_t i = 0; i < layer.call.geometry.past_steps(); ++i)
         std::memset(static_cast<char*>(past_slot(layer.call, i)) + first * row, 0,
                     static_cast<std::size_t>(count * row));

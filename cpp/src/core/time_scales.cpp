@@ -97,7 +97,7 @@ Tensor advanced_clock(const Tensor& clock, const Tensor& lengths, const Tensor& 
 LayerResult layer_at_period(const LayerSpec& layer, const LayerParameters& p, LayerInput in, const Tensor& clock) {
   const bool tokens = in.ids.defined();
   const std::int64_t T = tokens ? in.ids.size(0) : in.x.size(0), N = tokens ? in.ids.size(1) : in.x.size(1);
-  const std::int64_t H = layer.hidden_size;
+  const std::int64_t R = layer.state_size();
   const Masks masks(in.lengths, in.reset_mask, in.reverse, T, N);
   std::vector<RowPlan> plans;
   std::int64_t K = 1;  // steps of the shorter sequence
@@ -140,10 +140,10 @@ LayerResult layer_at_period(const LayerSpec& layer, const LayerParameters& p, La
   }
   in.lengths = uneven ? Tensor::from(counts, {N}) : Tensor();
   in.reset_mask = resets ? Tensor::from(begins, {K, N}) : Tensor();
-  const Tensor held = in.start.h.defined() ? in.start.h : Tensor::zeros({N, H}, in.x.dtype());
+  const Tensor held = in.start.h.defined() ? in.start.h : Tensor::zeros({N, R}, in.x.dtype());
   start_from_reset(in, first);
   LayerResult out = recurrent_layer(layer, p, in);
-  const Tensor table = cat({Tensor::zeros({1, H}, in.x.dtype()), held, out.y.reshape({K * N, H})}, 0);
+  const Tensor table = cat({Tensor::zeros({1, R}, in.x.dtype()), held, out.y.reshape({K * N, R})}, 0);
   out.y = embedding(table, Tensor::from(to, {T, N}));
   return out;
 }

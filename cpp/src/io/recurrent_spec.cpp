@@ -11,6 +11,7 @@ Json layer_to_json(const LayerSpec& layer) {
   if (!is_plain(layer.options)) json["options"] = options_to_json(layer.options);
   if (!layer.delays.empty()) json["delays"] = layer.delays;
   if (layer.period != 1) json["period"] = layer.period;
+  if (layer.proj_size != 0) json["proj_size"] = layer.proj_size;
   return json;
 }
 
@@ -28,6 +29,7 @@ LayerSpec layer_from_json(const Json& value, const std::string& where) {
     }
   }
   if (reader.has("period")) layer.period = reader.integer("period");
+  if (reader.has("proj_size")) layer.proj_size = reader.integer("proj_size");
   reader.finish();
   return layer;
 }

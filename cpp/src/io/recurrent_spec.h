@@ -1,7 +1,7 @@
 // RecurrentSpec as JSON. Keys that newer versions added are written only where they differ from the default, so files
 // stay readable both ways as long as they do not need them; unknown keys are errors.
 //   always: input_size, layers [{cell, hidden_size}], bias, bidirectional, dropout
-//   in a layer: options (cell_options.h), delays [2, 4], period
+//   in a layer: options (cell_options.h), delays [2, 4], period, proj_size
 //   in a stack: merge, connection, reverse, learn_initial_state, input_dropout, output_dropout, same_mask, weight_drop
 #pragma once
 

@@ -133,7 +133,8 @@ def _unique(name: str, taken: dict[str, nn.Module]) -> str:
 def _continues(below: Any, above: Any) -> bool:
     """Whether two layers may be one stack."""
     facts = [
-        (type(one), one.spec.cell, one.spec.options, one.bias, one.bidirectional, one.dtype) for one in (below, above)
+        (type(one), one.spec.cell, one.spec.options, one.spec.proj_size, one.bias, one.bidirectional, one.dtype)
+        for one in (below, above)
     ]
     return facts[0] == facts[1] and above.input_size == below.spec.output_size
 
@@ -149,6 +150,7 @@ def stack_of(layers: Sequence[Any], batch_first: bool) -> Any:
         bias=first.bias,
         bidirectional=first.bidirectional,
         options=first.spec.options,
+        proj_size=first.spec.proj_size,
     )
     module = module_of_spec(spec, first.dtype, batch_first)
     state = {}

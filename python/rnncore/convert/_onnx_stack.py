@@ -37,7 +37,7 @@ def write_stack(writer: Writer, name: str, leaf: Any, value: str, prefix: str) -
 
 def _refuse(facts: dict[str, Any], place: str) -> None:
     """What ONNX' nodes cannot do."""
-    lacking = [key for key in ("delays", "period") if any(key in layer for layer in facts["layers"])]
+    lacking = [key for key in ("delays", "period", "proj_size") if any(key in layer for layer in facts["layers"])]
     if facts.get("learn_initial_state"):
         lacking.append("learn_initial_state")
     if lacking:

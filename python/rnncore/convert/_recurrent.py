@@ -145,7 +145,11 @@ def module_of_spec(spec: RecurrentSpec, dtype: str, batch_first: bool = False) -
     kinds = [{key: value for key, value in layer.items() if key != "hidden_size"} for layer in layers]
     common: dict[str, Any] = {"bias": spec.bias, "bidirectional": spec.bidirectional, "dropout": spec.dropout}
     common |= {"batch_first": batch_first, "dtype": dtype}
-    if any(kind != kinds[0] for kind in kinds) or set(kinds[0]) - {"cell", "options"} or set(facts) - _PLAIN:
+    if (
+        any(kind != kinds[0] for kind in kinds)
+        or set(kinds[0]) - {"cell", "options", "proj_size"}
+        or set(facts) - _PLAIN
+    ):
         wiring = {key: value for key, value in facts.items() if key not in _PLAIN}
         return nn.Recurrent(spec.input_size, layers, **common, **wiring)
     cell, options = kinds[0]["cell"], dict(kinds[0].get("options", {}))
@@ -161,6 +165,8 @@ def module_of_spec(spec: RecurrentSpec, dtype: str, batch_first: bool = False) -
     if cell.startswith("gru"):
         options["reset_after"] = cell == "gru"
     classes = {"lstm": nn.LSTM, "gru": nn.GRU, "gru-reset-before": nn.GRU, "mgu": nn.MGU, "indrnn": nn.IndRNN}
+    if "proj_size" in kinds[0]:
+        options["proj_size"] = kinds[0]["proj_size"]
     sizes = [layer["hidden_size"] for layer in layers]
     size: Any = sizes[0] if len(set(sizes)) == 1 else sizes
     module: Any = classes.get(cell, nn.RNN)

@@ -99,6 +99,8 @@ def _recurrent(ours: Any, place: str) -> _Call:
     name = _torch_cell(ours, place)
     if name == "RNN":
         options["nonlinearity"] = ours.nonlinearity
+    if name == "LSTM":
+        options["proj_size"] = ours.proj_size
     return name, (ours.input_size, sizes.pop()), options
 
 

@@ -14,7 +14,8 @@ from rnncore.nn.layers import check_positive, check_probability
 from rnncore.nn.module import Module, Parameter, generator_or_fresh
 from rnncore.nn.options import ActivationChoice, activation, cell_options
 
-# One state kind: (layers * directions, N, H), or one tensor (N, H_k) per layer and direction where sizes differ.
+# One state kind: (layers * directions, N, H), or one tensor (N, H_k) per layer and direction where sizes differ. Of a
+# projected LSTM h has proj_size features in place of H.
 State = Tensor | Sequence[Tensor]
 
 
@@ -80,6 +81,7 @@ class _Recurrent(Module):
         dtype: str,
         generator: Generator | None,
         options: dict[str, Any] | None = None,
+        proj_size: int = 0,
     ) -> None:
         super().__init__()
         operation = type(self).__name__.lower()
@@ -98,8 +100,9 @@ class _Recurrent(Module):
         self.dtype = dtype
         self.generator = generator_or_fresh(generator)
         self.spec = RecurrentSpec(
-            cell, input_size, sizes, bias=bias, bidirectional=bidirectional, dropout=dropout, options=options
-        )
+            cell, input_size, sizes, bias=bias, bidirectional=bidirectional, dropout=dropout, options=options,
+            proj_size=proj_size,
+        )  # fmt: skip
         parameters = draw_parameters(self.spec, dtype, self.generator)
         self._names = list(parameters)
         vars(self).update(parameters)
@@ -164,6 +167,7 @@ class _Recurrent(Module):
     def extra_repr(self) -> str:
         parts = [f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, cell={self.spec.cell!r}"]
         parts += [f"{name}={value!r}" for name, value in (self.spec.options or {}).items()]
+        parts += [f"proj_size={self.spec.proj_size}"] if self.spec.proj_size else []
         for name, default in (("bias", True), ("batch_first", False), ("dropout", 0.0), ("bidirectional", False)):
             if getattr(self, name) != default:
                 parts.append(f"{name}={getattr(self, name)}")
@@ -182,11 +186,6 @@ def _without_batch(state: Any) -> Any:
     if state is None:
         return None
     return tuple(part.squeeze(0) for part in state) if isinstance(state, tuple) else state.squeeze(1)
-
-
-def _refuse_projection(operation: str, proj_size: int) -> None:
-    if proj_size != 0:
-        raise ValueError(f"[{operation}] proj_size: expected 0, got {proj_size}; projections are not supported yet")
 
 
 _ARGUMENTS = """
@@ -295,7 +294,8 @@ class RNN(_Recurrent):  # noqa: D101 (shared parts are spliced in)
 
 class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
     __doc__ = f"""Long short-term memory with forget gates (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
-{_ARGUMENTS}        proj_size: Must be 0.
+{_ARGUMENTS}        proj_size: P. If positive, less than H: h_t = W_hr (o * tanh(c_t)) has P features, in state, output and W_hh;
+            c_t keeps H (Sak et al. 2014, equations 11 and 12). Default: 0, no projection.
         peephole: Whether i and f see c_(t-1) and o sees c_t, each unit its own (Gers et al. 2002; Graves 2013).
         coupled: Whether f = 1 - i, without rows of its own (CIFG; Greff et al. 2017).
         forget_gate: False is the cell of 1997, f = 1.
@@ -316,7 +316,8 @@ class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
 
     Parameters per layer k (and "_reverse"): weight_ih_l{{k}} (4H, I_k), weight_hh_l{{k}} (4H, H), bias_ih_l{{k}} (4H,),
     bias_hh_l{{k}} (4H,); gate order i f g o. Without a forget gate of its own 3H rows, i g o. With peepholes
-    weight_peephole_l{{k}} (3, H) in the order i f o, or (2, H), i o. The state is a pair (h, c).
+    weight_peephole_l{{k}} (3, H) in the order i f o, or (2, H), i o. With a projection weight_hr_l{{k}} (P, H), and
+    weight_hh_l{{k}} (4H, P). The state is a pair (h, c).
 {_CALL}
     >>> import rnncore
     >>> output, (h_n, c_n) = LSTM(3, 5, num_layers=2)(rnncore.zeros(7, 2, 3))
@@ -348,7 +349,6 @@ class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
         dtype: str = "float32",
         generator: Generator | None = None,
     ) -> None:
-        _refuse_projection("lstm", proj_size)
         super().__init__(
             "lstm",
             input_size,
@@ -372,7 +372,9 @@ class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
                 layer_norm=layer_norm,
                 state_dropout=state_dropout,
             ),
+            proj_size,
         )
+        self.proj_size = proj_size
         if forget_bias is not None:
             if coupled or not forget_gate:
                 raise ValueError("[lstm] forget_bias: expected None for a cell without a forget gate, got a number")

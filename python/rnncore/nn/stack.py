@@ -37,6 +37,7 @@ class Layer:
             own, ``weight_delay_l{k}_d{d}`` (G*H, H). Default: none.
         period: the layer runs at steps 0, m, 2m, ... of a sequence and holds its output in between. Default: 1.
         options: what differs from the plain cell, as in a model file. Default: nothing.
+        proj_size: P of a projected LSTM, as `LSTM` has it: h has P features, c has H. Default: 0, none.
     """
 
     cell: str
@@ -44,6 +45,7 @@ class Layer:
     delays: Sequence[int] = ()
     period: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
+    proj_size: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The layer as in a model file: keys that differ from the default."""
@@ -54,6 +56,8 @@ class Layer:
             result["delays"] = [int(delay) for delay in self.delays]
         if self.period != 1:
             result["period"] = self.period
+        if self.proj_size != 0:
+            result["proj_size"] = self.proj_size
         return result
 
 
@@ -86,6 +90,7 @@ class State(dict[str, Tensor]):
 
     ``h_l{k}`` and ``c_l{k}`` (N, H_k), ``past_l{k}`` (d_max - 1, N, H_k) where a layer has delays (h of two steps ago,
     three steps ago, ...), each with ``_reverse`` for the second direction; ``clock`` (N,) where layers have periods.
+    Of a projected LSTM h and past have proj_size features in place of H_k.
     """
 
     def detach(self) -> State:

@@ -4,6 +4,7 @@
 
 #include "backend/cpu/recurrent_delays.h"
 #include "backend/cpu/recurrent_norm_run.h"
+#include "backend/cpu/recurrent_projection.h"
 #include "backend/cpu/recurrent_weights.h"
 
 namespace rnncore::cpu {
@@ -13,25 +14,30 @@ template <typename T>
 class Backward {
  public:
   explicit Backward(const backend::RecurrentBackward& b)
-      : b_(b), l_(b.geometry), norm_(l_, b.geometry, b.buffers.norm) {}
+      : b_(b),
+        l_(b.geometry),
+        norm_(l_, b.geometry, b.buffers.norm),
+        projection_(l_, b.buffers.projected),
+        projected_(l_, projection_) {}
 
   void run() {
     prepare();
     const double shared_work = 2 * l_.input_work() + l_.T_ * l_.step_work();  // of it the weights' gradients
     const int threads = threads_for(shared_work + l_.T_ * l_.step_work());
-    if (b_.dw_ih) weights_ = std::make_unique<WeightGradients<T>>(b_, l_, norm_, threads);
+    if (b_.dw_ih)
+      weights_ = std::make_unique<WeightGradients<T>>(b_, l_, norm_, threads, projection_.m(), projected_.dh());
     run_steps(l_, threads, shared_work, [&](const Member& m, bool alone) { work(m, alone); });
     finish();
   }
 
  private:
-  // One padded row for each of the batch, kept in parts, as (N, H) in `from` or zeros.
-  void load_rows(Buffer& to, const void* from, std::int64_t padded) const {
+  // One padded row for each of the batch, kept in parts, as (N, width) in `from` or zeros.
+  void load_rows(Buffer& to, const void* from, std::int64_t padded, std::int64_t width = 0) const {
     to = Buffer(static_cast<std::size_t>(l_.rows.rows(1) * padded) * sizeof(T));
     std::memset(to.data(), 0, to.bytes());
     for (std::int64_t n = 0; from && n < l_.N; ++n)
-      std::memcpy(static_cast<T*>(to.data()) + l_.rows.run(1, n).at * padded, static_cast<const T*>(from) + n * l_.H,
-                  static_cast<std::size_t>(l_.H) * sizeof(T));
+      std::memcpy(static_cast<T*>(to.data()) + l_.rows.run(1, n).at * padded, static_cast<const T*>(from) + n * width,
+                  static_cast<std::size_t>(width) * sizeof(T));
   }
   // Row 0 of such a buffer, as if it were in part p.
   T* rows_of(const Buffer& buffer, std::int64_t p, std::int64_t padded) const {
@@ -39,15 +45,16 @@ class Backward {
   }
 
   void prepare() {
-    load_rows(dh_, b_.dh_n, l_.units);
-    if (l_.k.cell) load_rows(dc_, b_.dc_n, l_.units);
+    projected_.prepare();
+    load_rows(dh_, b_.dh_n, l_.state_units, l_.R);
+    if (l_.k.cell) load_rows(dc_, b_.dc_n, l_.units, l_.H);
     if (l_.k.stages == 2) load_rows(dp_, nullptr, l_.units);
     if (l_.masked) {
-      load_rows(dh0_, nullptr, l_.units);
+      load_rows(dh0_, nullptr, l_.state_units);
       if (l_.k.cell) load_rows(dc0_, nullptr, l_.units);
     }
     if (norm_.kernels) sums_.make(norm_);
-    if (l_.dropped) load_rows(product_, nullptr, l_.units);
+    if (l_.dropped) load_rows(product_, nullptr, l_.state_units);
     if (l_.unit_values()) load_rows(unit_gradients_, nullptr, l_.unit_values());
     if (!l_.delays.empty()) {
       reached_.resize(l_.delays.size() * static_cast<std::size_t>(l_.T_ * l_.N));
@@ -57,7 +64,7 @@ class Backward {
             reached_[static_cast<std::size_t>(at_of(i, step) + n)] =
                 b_.buffers.ages[(step + l_.delays[i]) * l_.N + n] >= l_.delays[i];
       if (b_.dpast) {
-        dpast_ = Buffer(static_cast<std::size_t>(b_.geometry.past_steps() * l_.N * l_.units) * sizeof(T));
+        dpast_ = Buffer(static_cast<std::size_t>(b_.geometry.past_steps() * l_.N * l_.state_units) * sizeof(T));
         std::memset(dpast_.data(), 0, dpast_.bytes());
       }
     }
@@ -135,15 +142,15 @@ class Backward {
       s.dc = rows_of(dc_, p, l_.units);
       s.dc0 = rows_of(dc0_, p, l_.units);
     }
-    if (b_.dy) s.dy = static_cast<const T*>(b_.dy) + t * l_.N * l_.H;
-    s.dh = rows_of(dh_, p, l_.units);
-    s.dh0 = rows_of(dh0_, p, l_.units);
+    if (b_.dy) s.dy = static_cast<const T*>(b_.dy) + t * l_.N * l_.R;
+    s.dh = rows_of(dh_, p, l_.state_units);
+    s.dh0 = rows_of(dh0_, p, l_.state_units);
     if (l_.masked) s.flags = b_.buffers.flags + step * l_.N;
     if (l_.dropped) {
       s.drop = static_cast<const T*>(b_.masks.drop);
-      if (s.gates_later) s.product = rows_of(product_, p, l_.units);
+      if (s.gates_later) s.product = rows_of(product_, p, l_.state_units);
     }
-    if (b_.masks.zone_h) s.zone_h = static_cast<const T*>(b_.masks.zone_h) + t * l_.N * l_.H;
+    if (b_.masks.zone_h) s.zone_h = static_cast<const T*>(b_.masks.zone_h) + t * l_.N * l_.R;
     if (b_.masks.zone_c) s.zone_c = static_cast<const T*>(b_.masks.zone_c) + t * l_.N * l_.H;
     s.numbers = &l_.numbers;
     s.unit_weights = static_cast<const T*>(b_.buffers.unit);
@@ -154,19 +161,58 @@ class Backward {
                                           s.product ? s.product : s.dh, s.product ? Start::zero : Start::c));
         m.barrier();
       }
-      return sums_.backward(norm_, m, s, t);
+      return sums_.backward(norm_, m, l_.projected ? projected_.step(m, s, t, weights_hr()) : s, t);
+    }
+    if (l_.projected) {
+      state_gradient(m, p, step, s);
+      return run_cell(m, projected_.step(m, s, t, weights_hr()));
     }
     DelayedGates<T> delayed[kMostDelays];
     for (std::size_t i = 0; i < l_.delays.size() && step + l_.delays[i] < l_.T_; ++i)
       delayed[s.delays++] = {gates_of(p, l_.time_of(step + l_.delays[i])), b_.weights.delay_back[i]->template data<T>(),
                              reached_.data() + at_of(i, step)};
     s.delayed = delayed;
+    run_cell(m, s, p);
+  }
+
+  void run_cell(const Member& m, BackwardStep<T> s, std::int64_t p = 0) const {
     l_.k.backward[0](s);
     m.barrier();
     if (l_.k.stages == 2) {
       s.weights_second = b_.weights.recurrent_back_second->template data<T>();
       s.dp = rows_of(dp_, p, l_.units);
       l_.k.backward[1](s);
+      m.barrier();
+    }
+  }
+
+  const backend::Packed* weights_hr() const { return b_.weights.projection_back.get(); }
+
+  // What later steps send to the state, where it is a projection: the kernels multiply into whole units only.
+  void state_gradient(const Member& m, std::int64_t p, std::int64_t step, const BackwardStep<T>& s) const {
+    const auto add = [&](const T* gates, int first, int count, const backend::PackedPtr& weights, T* to, Start start,
+                         Range rows) {
+      RowProduct<T> product = gates_product(gates + rows.begin * l_.gates_row, rows.size(), first, count);
+      product.b = weights.get();
+      product.c = to + rows.begin * l_.state_units;
+      product.c_row = product.columns = l_.state_units;
+      product.start = start;
+      row_product(m, product);
+    };
+    if (s.gates_later) {
+      add(s.gates_later, l_.k.recurrent_first, l_.k.recurrent_count, b_.weights.recurrent_back,
+          s.product ? s.product : s.dh, s.product ? Start::zero : Start::c, {s.row_begin, s.row_end});
+      m.barrier();
+    }
+    for (std::size_t i = 0; i < l_.delays.size() && step + l_.delays[i] < l_.T_; ++i) {
+      const std::uint8_t* const reached = reached_.data() + at_of(i, step);
+      for (std::int64_t row = s.row_begin; row < s.row_end; ++row) {
+        const std::int64_t first = row;
+        while (row < s.row_end && reached[row]) ++row;
+        if (row > first)
+          add(gates_of(p, l_.time_of(step + l_.delays[i])), l_.k.input_first, l_.k.input_count,
+              b_.weights.delay_back[i], s.dh, Start::c, {first, row});
+      }
       m.barrier();
     }
   }
@@ -190,8 +236,8 @@ class Backward {
                                       l_.k.recurrent_first, l_.k.recurrent_count);
       if (norm_.kernels) p = norm_.back_product(l_.time_of(0), nullptr, nullptr, Start::c);
       p.b = b_.weights.recurrent_back.get();
-      p.c = rows_of(l_.dropped ? product_ : dh_, part, l_.units) + rows.begin * l_.units;
-      p.c_row = p.columns = l_.units;
+      p.c = rows_of(l_.dropped ? product_ : dh_, part, l_.state_units) + rows.begin * l_.state_units;
+      p.c_row = p.columns = l_.state_units;
       p.start = l_.dropped ? Start::zero : Start::c;
       row_product(m, p);
     }
@@ -199,9 +245,9 @@ class Backward {
     m.barrier();
     const Range mine = m.share(l_.N);
     for (std::int64_t n = mine.begin; n < mine.end; ++n) {
-      const std::int64_t at = l_.rows.run(1, n).at * l_.units;
-      const T* const drop = static_cast<const T*>(b_.masks.drop) + n * l_.H;
-      for (std::int64_t u = 0; u < l_.H; ++u)
+      const std::int64_t at = l_.rows.run(1, n).at * l_.state_units;
+      const T* const drop = static_cast<const T*>(b_.masks.drop) + n * l_.R;
+      for (std::int64_t u = 0; u < l_.R; ++u)
         static_cast<T*>(dh_.data())[at + u] += static_cast<const T*>(product_.data())[at + u] * drop[u];
     }
     m.barrier();
@@ -237,10 +283,10 @@ class Backward {
     const T* const gates = gates_of(part, l_.time_of(step)) + rows.begin * l_.gates_row;
     RowProduct<T> p = gates_product(gates, rows.size(), l_.k.input_first, l_.k.input_count);
     p.b = b_.weights.delay_back[i].get();
-    T* const first =
-        number == 1 ? rows_of(*to, part, l_.units) : static_cast<T*>(to->data()) + (number - 2) * l_.N * l_.units;
-    p.c = first + rows.begin * l_.units;
-    p.c_row = p.columns = l_.units;
+    T* const first = number == 1 ? rows_of(*to, part, l_.state_units)
+                                 : static_cast<T*>(to->data()) + (number - 2) * l_.N * l_.state_units;
+    p.c = first + rows.begin * l_.state_units;
+    p.c_row = p.columns = l_.state_units;
     p.start = Start::c;
     row_product(m, p);
   }
@@ -274,14 +320,14 @@ class Backward {
     if (b_.d_unit) write_unit_gradients();
     if (norm_.kernels) sums_.write(norm_, b_);
     const bool together = l_.masked && !l_.own_reset;  // resets lead to the initial state
-    write_rows(b_.dh0, dh_, together ? &dh0_ : nullptr);
-    if (l_.masked) write_rows(b_.dh_reset, dh0_, nullptr);
+    write_rows(b_.dh0, l_.R, l_.state_units, dh_, together ? &dh0_ : nullptr);
+    if (l_.masked) write_rows(b_.dh_reset, l_.R, l_.state_units, dh0_, nullptr);
     for (std::int64_t r = 0; b_.dpast && r < b_.geometry.past_steps() * l_.N; ++r)
-      std::memcpy(static_cast<T*>(b_.dpast) + r * l_.H, static_cast<const T*>(dpast_.data()) + r * l_.units,
-                  static_cast<std::size_t>(l_.H) * sizeof(T));
+      std::memcpy(static_cast<T*>(b_.dpast) + r * l_.R, static_cast<const T*>(dpast_.data()) + r * l_.state_units,
+                  static_cast<std::size_t>(l_.R) * sizeof(T));
     if (!l_.k.cell) return;
-    write_rows(b_.dc0, dc_, together ? &dc0_ : nullptr);
-    if (l_.masked) write_rows(b_.dc_reset, dc0_, nullptr);
+    write_rows(b_.dc0, l_.H, l_.units, dc_, together ? &dc0_ : nullptr);
+    if (l_.masked) write_rows(b_.dc_reset, l_.H, l_.units, dc0_, nullptr);
   }
   // Each row of the batch has its own sum over time; the rows are summed in order.
   void write_unit_gradients() const {
@@ -294,12 +340,12 @@ class Backward {
         for (std::int64_t u = 0; u < l_.H; ++u) out[i * l_.H + u] += from[u];
       }
   }
-  void write_rows(void* out, const Buffer& from, const Buffer* more) const {
+  void write_rows(void* out, std::int64_t width, std::int64_t padded, const Buffer& from, const Buffer* more) const {
     if (!out) return;
     for (std::int64_t n = 0; n < l_.N; ++n)
-      for (std::int64_t u = 0; u < l_.H; ++u) {
-        const std::int64_t at = l_.rows.run(1, n).at * l_.units + u;
-        static_cast<T*>(out)[n * l_.H + u] =
+      for (std::int64_t u = 0; u < width; ++u) {
+        const std::int64_t at = l_.rows.run(1, n).at * padded + u;
+        static_cast<T*>(out)[n * width + u] =
             static_cast<const T*>(from.data())[at] + (more ? static_cast<const T*>(more->data())[at] : T(0));
       }
   }
@@ -308,6 +354,8 @@ class Backward {
   Layout<T> l_;
   NormMemory<T> norm_;
   NormSums<T> sums_;
+  Projection<T> projection_;
+  ProjectionGradient<T> projected_;
   Buffer dh_, dc_, dp_, dh0_, dc0_, dpast_, unit_gradients_, product_;
   std::vector<std::uint8_t> reached_;  // (delay, step, row): the step's state entered the step that much later
   std::unique_ptr<WeightGradients<T>> weights_;

@@ -35,13 +35,13 @@ void fill_ages(const Layout<T>& l, std::uint8_t* flags, std::int64_t* ages) {
 // The states before a sequence began.
 template <typename T>
 struct Past {
-  std::int64_t N = 0, H = 0, steps = 0, first = 0;
+  std::int64_t N = 0, R = 0, steps = 0, first = 0;
   bool own_reset = false;
   const T *h0 = nullptr, *h_reset = nullptr, *past = nullptr;
 
   Past(const Layout<T>& l, const backend::RecurrentForward& f)
       : N(l.N),
-        H(l.H),
+        R(l.R),
         steps(f.geometry.past_steps()),
         first(f.past_first),
         own_reset(f.geometry.own_reset),
@@ -56,9 +56,9 @@ struct Past {
   }
   // Row n of it, or null: zeros.
   const T* row(std::int64_t n, std::int64_t number, bool fresh) const {
-    if (fresh && own_reset) return number == 1 && h_reset ? h_reset + n * H : nullptr;
-    if (number == 1) return h0 ? h0 + n * H : nullptr;
-    return past ? past + ((first + number - 2) % steps * N + n) * H : nullptr;
+    if (fresh && own_reset) return number == 1 && h_reset ? h_reset + n * R : nullptr;
+    if (number == 1) return h0 ? h0 + n * R : nullptr;
+    return past ? past + ((first + number - 2) % steps * N + n) * R : nullptr;
   }
 };
 
@@ -82,8 +82,8 @@ void copy_delayed(const Layout<T>& l, const backend::RecurrentForward& f, std::i
     for (std::int64_t n = begin; n < end; ++n) {
       const std::int64_t at = step * l.N + n, age = f.buffers.ages[at];
       const bool fresh = l.masked && (f.buffers.flags[at] & kRowFresh);
-      copy_row_or_zero(to + n * l.H, age >= d ? y + (l.time_of(step - d) * l.N + n) * l.H : past.row(n, d - age, fresh),
-                       l.H);
+      copy_row_or_zero(to + n * l.R, age >= d ? y + (l.time_of(step - d) * l.N + n) * l.R : past.row(n, d - age, fresh),
+                       l.R);
     }
   }
 }
@@ -105,7 +105,7 @@ void copy_past(const Layout<T>& l, const backend::RecurrentForward& f) {
       const std::int64_t to = (number - 2) * l.N + n;
       const bool inside = age >= number;
       const std::int64_t row = inside ? l.time_of(last - number + 1) * l.N + n : 0;
-      copy_row_or_zero(out + to * l.H, inside ? y + row * l.H : past.row(n, number - age, fresh), l.H);
+      copy_row_or_zero(out + to * l.R, inside ? y + row * l.R : past.row(n, number - age, fresh), l.R);
       if (l.training) f.buffers.past_source[to] = inside ? row : past.source(number - age, fresh);
     }
   }

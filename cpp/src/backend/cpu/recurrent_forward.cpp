@@ -3,6 +3,7 @@
 
 #include "backend/cpu/recurrent_delays.h"
 #include "backend/cpu/recurrent_norm_run.h"
+#include "backend/cpu/recurrent_projection.h"
 
 namespace rnncore::cpu {
 namespace {
@@ -32,16 +33,18 @@ void copy_rows(T* to, std::int64_t to_row, const T* from, std::int64_t from_row,
 template <typename T>
 class Forward {
  public:
-  explicit Forward(const backend::RecurrentForward& f) : f_(f), l_(f.geometry), norm_(l_, f.geometry, f.buffers.norm) {}
+  explicit Forward(const backend::RecurrentForward& f)
+      : f_(f), l_(f.geometry), norm_(l_, f.geometry, f.buffers.norm), projection_(l_, f.buffers.projected) {}
 
   void run() {
     T* const states = static_cast<T*>(f_.buffers.states);
-    const std::size_t state_bytes = static_cast<std::size_t>(l_.N * l_.H) * sizeof(T);
+    const std::size_t state_bytes = static_cast<std::size_t>(l_.N * l_.R) * sizeof(T);
     if (f_.h0)
       std::memcpy(states, f_.h0, state_bytes);
     else
       std::memset(states, 0, state_bytes);
     if (l_.masked) std::memcpy(l_.h_entering(states, nullptr, 0), states, state_bytes);
+    projection_.clear();
     if (l_.k.cell && l_.own_reset) {
       T* const c = static_cast<T*>(f_.buffers.c_reset);
       std::memset(c, 0, static_cast<std::size_t>(l_.N * l_.units) * sizeof(T));
@@ -72,12 +75,12 @@ class Forward {
     if (l_.dropped) {
       T* const first = l_.product_operand(nullptr, static_cast<T*>(f_.buffers.entering), nullptr, 0);
       const T* const drop = static_cast<const T*>(f_.masks.drop);
-      for (std::int64_t i = 0; i < l_.N * l_.H; ++i) first[i] = states[i] * drop[i];
+      for (std::int64_t i = 0; i < l_.N * l_.R; ++i) first[i] = states[i] * drop[i];
     }
     const double input_work = f_.tokens.ids && f_.table_ready ? 0 : l_.input_work();
     const int threads = f_.threads ? f_.threads : threads_for(input_work + l_.T_ * l_.step_work());
     run_steps(l_, threads, input_work, [&](const Member& m, bool alone) { work(m, alone); });
-    if (!l_.masked) std::memcpy(f_.h_n, static_cast<const T*>(f_.y) + l_.time_of(l_.T_ - 1) * l_.N * l_.H, state_bytes);
+    if (!l_.masked) std::memcpy(f_.h_n, static_cast<const T*>(f_.y) + l_.time_of(l_.T_ - 1) * l_.N * l_.R, state_bytes);
     for (std::int64_t p = 0; l_.k.cell && p < l_.rows.parts; ++p) {
       const Range rows = l_.rows.part(p);
       copy_rows(static_cast<T*>(f_.c_n) + rows.begin * l_.H, l_.H,
@@ -181,6 +184,7 @@ class Forward {
     }
     ForwardStep<T> s;
     s.H = l_.H;
+    s.R = l_.R;
     const Range blocks = self.share(l_.blocks), rows = l_.rows.part(p);
     s.block_begin = blocks.begin;
     s.block_end = blocks.end;
@@ -201,9 +205,9 @@ class Forward {
       s.drop = static_cast<const T*>(f_.masks.drop);
       if (step + 1 < l_.T_) s.entering_next = l_.product_operand(states, entering, y, step + 1);
     }
-    if (f_.masks.zone_h) s.zone_h = static_cast<const T*>(f_.masks.zone_h) + t * l_.N * l_.H;
+    if (f_.masks.zone_h) s.zone_h = static_cast<const T*>(f_.masks.zone_h) + t * l_.N * l_.R;
     if (f_.masks.zone_c) s.zone_c = static_cast<const T*>(f_.masks.zone_c) + t * l_.N * l_.H;
-    s.y = y + t * l_.N * l_.H;
+    s.y = y + t * l_.N * l_.R;
     if (l_.masked) {
       s.h_next = step + 1 < l_.T_ ? l_.h_entering(states, y, step + 1) : static_cast<T*>(f_.h_n);
       s.flags = f_.buffers.flags + step * l_.N;
@@ -215,6 +219,13 @@ class Forward {
       s.c = l_.c_entering(c, p, step + 1);
       s.c0 = l_.own_reset ? static_cast<const T*>(f_.buffers.c_reset) : l_.c_entering(c, p, 0);
     }
+    if (!l_.projected) return run_cell(self, s, step);
+    run_cell(self, projection_.of_cell(s, t), step);
+    projection_.forward(self, s, t, f_.weights.projection.get());
+  }
+
+  void run_cell(const Member& self, ForwardStep<T> s, std::int64_t step) const {
+    const std::int64_t t = l_.time_of(step);
     if (norm_.kernels) return norm_.forward(self, s, t, f_.weights.recurrent.get());
     DelayedState<T> delayed[kMostDelays];
     for (std::size_t i = 0; i < l_.delays.size(); ++i)
@@ -222,8 +233,8 @@ class Forward {
     s.delayed = delayed;
     s.delays = static_cast<int>(l_.delays.size());
     if (s.delays > 0 && step + 1 < l_.T_) {  // of the step before, all delays being at least 2: complete by now
-      const Range mine = self.share(rows.size());
-      copy_delayed(l_, f_, step + 1, rows.begin + mine.begin, rows.begin + mine.end);
+      const Range mine = self.share(s.row_end - s.row_begin);
+      copy_delayed(l_, f_, step + 1, s.row_begin + mine.begin, s.row_begin + mine.end);
     }
     if (l_.k.stages == 2) s.p = static_cast<T*>(f_.buffers.p) + (l_.training ? t : 0) * l_.N * l_.units;
     l_.k.forward[0](s);
@@ -242,7 +253,7 @@ class Forward {
     const bool whole = l_.H % l_.k.lanes == 0;
     const Range vectors = m.share((l_.H + l_.k.lanes - 1) / l_.k.lanes);
     RowStep<T> s;
-    s.H = l_.H;
+    s.H = s.R = l_.H;
     s.vector_begin = vectors.begin;
     s.vector_end = vectors.end;
     s.downwards = step & 1;
@@ -269,6 +280,7 @@ class Forward {
   const backend::RecurrentForward& f_;
   Layout<T> l_;
   NormMemory<T> norm_;
+  Projection<T> projection_;
 };
 
 template <typename T>
@@ -284,17 +296,18 @@ backend::RecurrentSizes sizes_of(const backend::RecurrentGeometry& g) {
   backend::RecurrentSizes s;
   s.gates = l.rows.rows(g.training ? g.T : l.chunk_steps()) * l.gates_row;
   if (l.k.cell) s.c = l.rows.rows(l.c_steps()) * l.units;
-  s.states = l.one_row() ? 3 * l.units : (g.masked ? (g.training ? g.T + 1 : 3) : 1) * g.N * g.H;
+  s.states = l.one_row() ? 3 * l.units : (g.masked ? (g.training ? g.T + 1 : 3) : 1) * g.N * g.R();
   if (l.k.stages == 2) s.p = (g.training ? g.T : 1) * g.N * l.units;
   s.bias = l.gate_values;
   s.unit = l.unit_values();
   if (g.masked) s.flags = g.T * g.N;
   s.table = g.V * l.gates_row;
-  s.delayed = static_cast<std::int64_t>(g.delays.size()) * (g.training ? g.T : 2) * g.N * g.H;
+  s.delayed = static_cast<std::int64_t>(g.delays.size()) * (g.training ? g.T : 2) * g.N * g.R();
   if (!g.delays.empty()) s.ages = g.T * g.N;
   if (g.training) s.past_source = g.past_steps() * g.N;
   s.norm = NormMemory<T>(l, g, nullptr).size;
-  if (g.dropped) s.entering = g.T * g.N * g.H;
+  if (g.dropped) s.entering = g.T * g.N * g.R();
+  s.projected = Projection<T>(l, nullptr).size();
   if (l.k.cell && g.own_reset) s.c_reset = g.N * l.units;
   return s;
 }
@@ -321,6 +334,11 @@ backend::PackedPtr pack_of(backend::RecurrentPack which, const LayerSpec& layer,
   g.options = layer.options;
   g.H = layer.hidden_size;
   const Layout<T> l(g);
+  if (which == Which::projection || which == Which::projection_back) {
+    const bool back = which == Which::projection_back;
+    return backend::pack_matrix(Device::cpu, dtype_of<T>::value, !back, back ? columns : layer.state_size(),
+                                back ? layer.state_size() : columns, w, columns);
+  }
   const bool second = which == Which::recurrent_second || which == Which::recurrent_back_second;
   if (second && l.k.stages < 2) return nullptr;
   const bool delayed = which == Which::delay || which == Which::delay_back;  // into the input's slots, in the step
@@ -346,7 +364,7 @@ backend::PackedPtr pack_of(backend::RecurrentPack which, const LayerSpec& layer,
   } else {
     layout.K = gates;
     const bool by_tile = input && !delayed;
-    layout.N = by_tile ? (columns + table.lanes - 1) / table.lanes * table.lanes : l.units;
+    layout.N = by_tile ? (columns + table.lanes - 1) / table.lanes * table.lanes : l.whole_blocks(columns);
     layout.width = layout.stride = by_tile ? table.row_vectors * table.lanes : l.k.backward_width;
     source.row = map.data();
     source.columns = columns;
@@ -359,6 +377,7 @@ backend::RecurrentKernel kernel_report(const LayerSpec& layer) {
   backend::RecurrentGeometry g;
   g.cell = layer.cell;
   g.H = layer.hidden_size;
+  g.P = layer.proj_size;
   g.options = layer.options;
   const Layout<T> l(g);
   backend::RecurrentKernel k;
@@ -366,11 +385,13 @@ backend::RecurrentKernel kernel_report(const LayerSpec& layer) {
   const bool plain = static_cast<int>(kernel) < kPlainKernels || is_plain(layer.options);
   k.name = std::string(name_of(layer.cell)) + (plain ? "" : " with options");
   if (layer.options.layer_norm) k.name += ", normalised rows";
+  if (l.projected) k.name += ", projected";
   k.units = l.units;
+  k.projected = l.projected ? l.state_units : 0;
   k.input_slots = l.k.input_count;
   k.recurrent_slots = l.k.recurrent_count + l.k.second_count;
   k.activations = static_cast<int>(gates_of(layer)) + (l.k.cell ? 1 : 0);
-  k.saved = l.k.slots + (l.k.cell ? 1 : 0) + (l.k.stages == 2 ? 1 : 0);
+  k.saved = l.k.slots + (l.k.cell ? 1 : 0) + (l.k.stages == 2 ? 1 : 0) + (l.projected ? 1 : 0);
   if (layer.options.layer_norm) k.saved += l.k.recurrent_count + (l.k.slots > 1 ? l.k.slots : 0) + (l.k.cell ? 1 : 0);
   return k;
 }

@@ -78,16 +78,16 @@ struct Steps {
     return Cell::kOptions && (s.zone_h || s.zone_c || s.numbers->keep_h > 0 || s.numbers->keep_c > 0);
   }
 
-  // A tile of rows x slots [first, first + COUNT) of block b: gates += h W.
+  // A tile of rows x slots [first, first + COUNT) of block b: gates += a W, K columns of a.
   template <int COUNT>
-  static HWY_INLINE void product(const ForwardStep<T>& s, const T* a, std::int64_t a_row, int first, std::int64_t b,
-                                 std::int64_t row, std::int64_t rows) {
+  static HWY_INLINE void product(const ForwardStep<T>& s, const T* a, std::int64_t a_row, std::int64_t K, int first,
+                                 std::int64_t b, std::int64_t row, std::int64_t rows) {
     constexpr int NV = COUNT * VB, MR = tile_rows(NV);
     PanelArgs<T> p;
     p.a = a + row * a_row;
     p.a_row = a_row;
-    p.run = s.H;
-    p.b = s.weights + b * s.H * COUNT * UB;
+    p.run = K;
+    p.b = s.weights + b * K * COUNT * UB;
     p.c = s.gates + row * s.gates_row + (b * kSlots + first) * UB;
     p.c_row = s.gates_row;
     p.rows = rows;
@@ -104,10 +104,10 @@ struct Steps {
                                            std::int64_t row, std::int64_t rows) {
     constexpr int kCount = Cell::kInputCount, NV = kCount * VB;
     PanelArgs<T> p;
-    p.a = delayed.h + row * s.H;
-    p.a_row = s.H;
-    p.run = s.H;
-    p.b = delayed.weights + b * s.H * kCount * UB;
+    p.a = delayed.h + row * s.R;
+    p.a_row = s.R;
+    p.run = s.R;
+    p.b = delayed.weights + b * s.R * kCount * UB;
     p.c = s.gates + row * s.gates_row + (b * kSlots + Cell::kInputFirst) * UB;
     p.c_row = s.gates_row;
     p.rows = rows;
@@ -198,7 +198,7 @@ struct Steps {
               hn::StoreU(hn::LoadU(d, s.bias + at), d, s.gates + (row + r) * s.gates_row + at);
             }
         if constexpr (Cell::kRecurrentCount > 0)
-          product<Cell::kRecurrentCount>(s, s.entering, s.H, Cell::kRecurrentFirst, b, row, rows);
+          product<Cell::kRecurrentCount>(s, s.entering, s.R, s.R, Cell::kRecurrentFirst, b, row, rows);
         for (int i = 0; i < s.delays; ++i) delayed_product(s, s.delayed[i], b, row, rows);
         for (std::int64_t r = 0; r < rows; ++r) {
           if constexpr (Cell::kStages == 1)
@@ -236,7 +236,7 @@ struct Steps {
     for (std::int64_t b = s.block_begin; b < s.block_end; ++b) {
       for (std::int64_t row = s.row_begin; row < s.row_end; row += height) {
         const std::int64_t rows = HWY_MIN(height, s.row_end - row);
-        product<Cell::kSecondCount>(s, s.p, padded_units(s.H), Cell::kSecondFirst, b, row, rows);
+        product<Cell::kSecondCount>(s, s.p, padded_units(s.H), s.H, Cell::kSecondFirst, b, row, rows);
         for (std::int64_t r = 0; r < rows; ++r) forward_row(s, options, b, row + r);
       }
     }

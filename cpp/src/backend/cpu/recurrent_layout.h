@@ -24,8 +24,9 @@ template <typename T>
 struct Layout {
   const CellKernels<T>& k;
   CellNumbers numbers;
-  bool has_unit_weights, dropped;
-  std::int64_t T_, N, I, H, V, blocks, units;
+  bool has_unit_weights, dropped, projected;
+  std::int64_t T_, N, I, H, R, V, blocks, units;
+  std::int64_t state_units;  // R in whole blocks, as rows of its gradient have them; units but for a projection
   std::int64_t gate_values;  // of one row of gates
   std::int64_t gates_row;    // from one row to the next
   bool reverse, masked, training, own_reset;
@@ -37,13 +38,16 @@ struct Layout {
         numbers(numbers_of(g.cell, g.options)),
         has_unit_weights(unit_weights_of({g.cell, g.H, g.options}) > 0),
         dropped(g.dropped),
+        projected(g.P > 0),
         T_(g.T),
         N(g.N),
         I(g.I),
         H(g.H),
+        R(g.R()),
         V(g.V),
         blocks((g.H + k.block - 1) / k.block),
         units(blocks * k.block),
+        state_units(whole_blocks(R)),
         gate_values(units * k.slots),
         gates_row(gate_values + spread(gate_values)),
         reverse(g.reverse),
@@ -53,6 +57,7 @@ struct Layout {
         delays(g.delays),
         rows{g.N, g.parts} {}
 
+  std::int64_t whole_blocks(std::int64_t values) const { return (values + k.block - 1) / k.block * k.block; }
   // Rows a multiple of a page apart fall into the same few cache sets: one cache line between them spreads them.
   static std::int64_t spread(std::int64_t values) {
     constexpr std::int64_t kPage = 4096, kLine = 64, kSize = sizeof(T);
@@ -60,7 +65,7 @@ struct Layout {
   }
 
   // Whether the kernel for one row serves (recurrent_row.h): the one place where it is chosen for sequences.
-  bool one_row() const { return N == 1 && !masked && !dropped && delays.empty() && k.row != nullptr; }
+  bool one_row() const { return N == 1 && !masked && !dropped && !projected && delays.empty() && k.row != nullptr; }
   // Steps are numbered in the order of processing; time_of(step) is where they stand in x and y.
   std::int64_t time_of(std::int64_t step) const { return reverse ? T_ - 1 - step : step; }
   // c entering a step, row 0 of the batch as if it were in part p; in inference three buffers take turns (the first
@@ -72,18 +77,18 @@ struct Layout {
   // h entering a step: states[0] is the initial state; with masks each step's own copy follows, in the order of time
   // (the first step's too, so that they form one matrix for the weight gradient); else it is the neighbour's y.
   T* h_entering(T* states, const T* y, std::int64_t step) const {
-    if (!masked) return step == 0 ? states : const_cast<T*>(y) + time_of(step - 1) * N * H;
-    return states + (1 + (training ? time_of(step) : (step & 1))) * N * H;
+    if (!masked) return step == 0 ? states : const_cast<T*>(y) + time_of(step - 1) * N * R;
+    return states + (1 + (training ? time_of(step) : (step & 1))) * N * R;
   }
   // h_{t-d} entering a step, for delay number i: copied there, since rows may lie in different sequences. In the order
   // of time (one matrix for the weight gradient); in inference two buffers take turns.
   T* delayed_entering(void* delayed, std::size_t i, std::int64_t step) const {
     const std::int64_t slots = training ? T_ : 2, slot = training ? time_of(step) : (step & 1);
-    return static_cast<T*>(delayed) + (static_cast<std::int64_t>(i) * slots + slot) * N * H;
+    return static_cast<T*>(delayed) + (static_cast<std::int64_t>(i) * slots + slot) * N * R;
   }
   // What the step's recurrent product multiplies: the dropped states, in the order of time, or the states themselves.
   T* product_operand(T* states, T* entering, const T* y, std::int64_t step) const {
-    return dropped ? entering + time_of(step) * N * H : h_entering(states, y, step);
+    return dropped ? entering + time_of(step) * N * R : h_entering(states, y, step);
   }
   // Steps whose input product is made at a time: enough rows to use the panels well, few enough to stay in cache.
   std::int64_t chunk_steps() const {
@@ -95,7 +100,7 @@ struct Layout {
   double input_work() const { return static_cast<double>(V > 0 ? V : T_ * N) * units * I * k.input_count; }
   double step_work() const {
     const double slots = k.recurrent_count + k.second_count + k.input_count * static_cast<double>(delays.size());
-    return static_cast<double>(N) * units * H * slots;
+    return static_cast<double>(N) * (units * R * slots + (projected ? H * R : 0));
   }
 };
 

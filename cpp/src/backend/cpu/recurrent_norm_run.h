@@ -138,7 +138,7 @@ struct NormMemory {
     }
     RowProduct<T> p;
     p.a = step.entering;
-    p.a_row = p.run = l.H;
+    p.a_row = p.run = l.R;
     p.b = weights;
     p.c = n.hat;
     p.c_row = hat_row;
@@ -161,7 +161,7 @@ struct NormMemory {
     p.run = hat_values;
     p.b = weights;
     p.c = dh;
-    p.c_row = p.columns = l.units;
+    p.c_row = p.columns = l.state_units;
     p.rows = l.N;
     p.start = start;
     return p;

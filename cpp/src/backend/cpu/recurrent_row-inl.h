@@ -86,7 +86,7 @@ struct Row {
       }
     }
     if (s.x) multiply_row<Cell::kInputFirst, Cell::kInputCount, UV>(s.x, s.I, s.input_weights, vector, acc);
-    multiply_row<Cell::kRecurrentFirst, Cell::kRecurrentCount, UV>(s.h_prev, s.H, s.weights, vector, acc);
+    multiply_row<Cell::kRecurrentFirst, Cell::kRecurrentCount, UV>(s.h_prev, s.R, s.weights, vector, acc);
 #pragma GCC unroll 8
     for (int u = 0; u < UV; ++u) {
       const std::int64_t unit = (vector + u) * kLanes;
@@ -128,7 +128,7 @@ struct Row {
     // whole vectors of what is kept.)
     if (s.H <= kLanes / 2 && !s.keep) return Row<Cell, hn::Half<D>, UB>::template advance<1>(s, 0);
 #endif
-    const std::int64_t depth = s.H * Cell::kRecurrentCount + (s.x ? s.I * Cell::kInputCount : 0);
+    const std::int64_t depth = s.R * Cell::kRecurrentCount + (s.x ? s.I * Cell::kInputCount : 0);
     const std::int64_t bytes = depth * (s.vector_end - s.vector_begin) * kLanes * static_cast<std::int64_t>(sizeof(T));
     if (bytes <= kFirstCache)
       walk<kWide>(s);

@@ -44,22 +44,20 @@ class Rows final : public backend::RowStack {
 
   void get_state(std::size_t layer, void* h, void* c) const noexcept override {
     const RowStep<T>& args = layers_[layer].args;
-    const std::size_t bytes = static_cast<std::size_t>(args.H) * sizeof(T);
-    std::memcpy(h, args.h_prev, bytes);
-    if (c) std::memcpy(c, args.c, bytes);
+    std::memcpy(h, args.h_prev, static_cast<std::size_t>(args.R) * sizeof(T));
+    if (c) std::memcpy(c, args.c, static_cast<std::size_t>(args.H) * sizeof(T));
   }
   void set_state(std::size_t layer, const void* h, const void* c) noexcept override {
     const RowStep<T>& args = layers_[layer].args;
-    const std::size_t bytes = static_cast<std::size_t>(args.H) * sizeof(T);
-    std::memcpy(const_cast<T*>(args.h_prev), h, bytes);
-    if (c) std::memcpy(args.c, c, bytes);
+    std::memcpy(const_cast<T*>(args.h_prev), h, static_cast<std::size_t>(args.R) * sizeof(T));
+    if (c) std::memcpy(args.c, c, static_cast<std::size_t>(args.H) * sizeof(T));
   }
 
  private:
   struct One {
     RowStep<T> args;
     void (*run)(const RowStep<T>&) = nullptr;
-    backend::PackedPtr input, recurrent;
+    backend::PackedPtr input, recurrent, projection;
     Buffer memory;  // two rows of h, one of c, one of the bias
   };
 
@@ -68,12 +66,29 @@ class Rows final : public backend::RowStack {
     for (One& layer : layers_) {
       if (from) layer.args.x = from;
       layer.run(layer.args);
-      from = layer.args.h;
-      layer.args.h = const_cast<T*>(layer.args.h_prev);
-      layer.args.h_prev = from;
+      if (layer.projection) {
+        project(layer);
+        from = layer.args.h_prev;
+      } else {
+        from = layer.args.h;
+        layer.args.h = const_cast<T*>(layer.args.h_prev);
+        layer.args.h_prev = from;
+      }
       layer.args.downwards = !layer.args.downwards;
     }
     std::memcpy(y, from, output_bytes_);
+  }
+
+  // h from the cell's output, into the row that the cell has read.
+  void project(const One& layer) const noexcept {
+    RowProduct<T> p;
+    p.a = layer.args.h;
+    p.run = layer.args.H;
+    p.b = layer.projection.get();
+    p.c = const_cast<T*>(layer.args.h_prev);
+    p.rows = 1;
+    p.columns = layer.args.R;
+    row_product(Member{}, p);
   }
 
   // The first layer's input product of one row, with the bias.
@@ -101,10 +116,12 @@ class Rows final : public backend::RowStack {
     one.run = l.k.row;
     one.input = layer.input;
     one.recurrent = layer.recurrent;
+    one.projection = layer.projection;
     one.memory = Buffer(static_cast<std::size_t>(3 * l.units + l.gate_values) * sizeof(T));
     std::memset(one.memory.data(), 0, one.memory.bytes());
     T* const memory = static_cast<T*>(one.memory.data());
     one.args.H = g.H;
+    one.args.R = layer.spec.state_size();
     one.args.I = layer.I;
     one.args.vector_end = (g.H + l.k.lanes - 1) / l.k.lanes;
     one.args.input_weights = one.input->template data<T>();
@@ -115,7 +132,7 @@ class Rows final : public backend::RowStack {
     T* const bias = memory + 3 * l.units;
     fill_bias(l, layer.bias_ih, layer.bias_hh, bias);
     one.args.bias = bias;
-    output_bytes_ = static_cast<std::size_t>(g.H) * sizeof(T);
+    output_bytes_ = static_cast<std::size_t>(one.args.R) * sizeof(T);
     if (layers_.empty()) gate_values_ = l.gate_values;
     layers_.push_back(std::move(one));
   }

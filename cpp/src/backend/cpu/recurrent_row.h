@@ -16,6 +16,7 @@ namespace rnncore::cpu {
 template <typename T>
 struct RowStep {
   std::int64_t H = 0, I = 0;
+  std::int64_t R = 0;  // of h_prev, that are multiplied: H, or where h is a projection its features
   std::int64_t vector_begin = 0, vector_end = 0;
   // Whether the vectors are taken from the last to the first. Taking turns from step to step, the weights that were
   // read last, still in a cache too small for all, are read first.
@@ -24,11 +25,11 @@ struct RowStep {
   const T* input_weights = nullptr;
   const T* weights = nullptr;
   const T* bias = nullptr;
-  T* gates = nullptr;  // without x: pre-activations of the input product in; where kept: saved values out
-  bool keep = false;   // whether backward will read the gates
-  const T* h_prev = nullptr;
-  T* h = nullptr;  // another row than h_prev
-  T* y = nullptr;  // or null
+  T* gates = nullptr;         // without x: pre-activations of the input product in; where kept: saved values out
+  bool keep = false;          // whether backward will read the gates
+  const T* h_prev = nullptr;  // readable to H in whole vectors
+  T* h = nullptr;             // another row than h_prev
+  T* y = nullptr;             // or null
   const T* c_prev = nullptr;
   T* c = nullptr;  // may be c_prev
 };

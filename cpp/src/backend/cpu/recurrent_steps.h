@@ -21,7 +21,7 @@ constexpr std::uint8_t kRowFresh = 4;  // a reset came before: the row's sequenc
 // A state from d steps ago, and its packed weights: one panel per block, the input product's slots.
 template <typename T>
 struct DelayedState {
-  const T* h = nullptr;  // (N, H)
+  const T* h = nullptr;  // (N, R)
   const T* weights = nullptr;
 };
 // Gradients of the gates of d steps later, and the weights the other way round.
@@ -48,13 +48,14 @@ struct CellNumbers {
 template <typename T>
 struct ForwardStep {
   std::int64_t H = 0;
+  std::int64_t R = 0;  // width of what the recurrent products multiply: H, or where h is a projection its features
   std::int64_t block_begin = 0, block_end = 0, row_begin = 0, row_end = 0;
   T* gates = nullptr;  // pre-activations of the input product in; saved values out
   std::int64_t gates_row = 0;
   const T* weights = nullptr;   // packed W_hh, one panel per block (second stage: the second product's)
   const T* bias = nullptr;      // laid out as a row of gates
   const T* h_prev = nullptr;    // (N, H)
-  const T* entering = nullptr;  // (N, H): what the recurrent product multiplies: h_prev, or its dropped copy
+  const T* entering = nullptr;  // (N, R): what the recurrent product multiplies: h_prev, or its dropped copy
   const T* c_prev = nullptr;    // padded rows
   T* c = nullptr;
   T* y = nullptr;         // (N, H)

@@ -9,7 +9,9 @@ namespace rnncore::cpu {
 template <typename T>
 class WeightGradients {
  public:
-  WeightGradients(const backend::RecurrentBackward& b, const Layout<T>& l, const NormMemory<T>& norm, int threads) {
+  // projected, dh: m (T, N, H) and the gradients of h (T, N, R), where h is a projection.
+  WeightGradients(const backend::RecurrentBackward& b, const Layout<T>& l, const NormMemory<T>& norm, int threads,
+                  const T* projected, const T* dh) {
     for (int slot = 0; slot < l.k.slots; ++slot)
       if (const std::uint32_t bits = bits_of(l, slot) & (norm.kernels ? kInput : ~0u)) add_tiles(l, slot, bits, tiles_);
     TransProduct<T>& p = all_;
@@ -24,12 +26,20 @@ class WeightGradients {
     if (b.db_hh && !norm.kernels) p.sums.push_back({static_cast<T*>(b.db_hh), kState | kSecond});
     const bool tokens = b.tokens.ids != nullptr;
     p.columns.push_back(columns(tokens ? nullptr : b.x, l.I, tokens ? 0 : l.I, b.dw_ih, l.I));
-    p.columns.push_back(columns(nullptr, l.H, b.dw_hh && !norm.kernels ? l.H : 0, b.dw_hh, l.H));
+    p.columns.push_back(columns(nullptr, l.R, b.dw_hh && !norm.kernels ? l.R : 0, b.dw_hh, l.R));
     entering_states(b, l, p.columns.back());
     p.columns.push_back(columns(b.buffers.p, l.units, l.k.stages == 2 ? l.H : 0, b.dw_hh, l.H));
     for (std::size_t i = 0; i < l.delays.size(); ++i) {
-      const T* const delayed = static_cast<const T*>(b.buffers.delayed) + static_cast<std::int64_t>(i) * p.K * l.H;
-      p.columns.push_back(columns(delayed, l.H, l.H, b.dw_delay[i], l.H));
+      const T* const delayed = static_cast<const T*>(b.buffers.delayed) + static_cast<std::int64_t>(i) * p.K * l.R;
+      p.columns.push_back(columns(delayed, l.R, l.R, b.dw_delay[i], l.R));
+    }
+    if (l.projected) {
+      add_rows(l.R, projection_tiles_);
+      projection_.a = dh;
+      projection_.a_row = projection_.a_columns = l.R;
+      projection_.K = projection_.order.N = l.T_ * l.N;
+      projection_.tiles = &projection_tiles_;
+      projection_.columns.push_back(columns(projected, l.H, l.H, b.dw_hr, l.H));
     }
     if (tokens) {  // x is the embedding, and the gates' gradients were summed by token
       for (int slot = l.k.input_first; slot < l.k.input_first + l.k.input_count; ++slot)
@@ -40,14 +50,15 @@ class WeightGradients {
       by_token_.tiles = &token_tiles_;
       by_token_.columns.push_back(columns(b.tokens.embedding, l.I, l.I, b.dw_ih, l.I));
     }
-    scratch_ = Buffer(std::max(bytes(all_, threads), std::max(bytes(by_token_, threads), bytes(states_, threads))));
+    scratch_ = Buffer(std::max(
+        {bytes(all_, threads), bytes(by_token_, threads), bytes(states_, threads), bytes(projection_, threads)}));
   }
   WeightGradients(const WeightGradients&) = delete;
   WeightGradients& operator=(const WeightGradients&) = delete;
 
   void run(const Member& m) const {
     trans_product(m, all_, scratch_.data());
-    for (const TransProduct<T>* more : {&by_token_, &states_}) {
+    for (const TransProduct<T>* more : {&by_token_, &states_, &projection_}) {
       if (!more->a) continue;
       m.barrier();  // the members' parts of the scratch lie elsewhere for a product of other widths
       trans_product(m, *more, scratch_.data());
@@ -77,7 +88,7 @@ class WeightGradients {
     states_.order = l.rows;
     states_.steps = l.T_;
     states_.tiles = &state_tiles_;
-    states_.columns.push_back(columns(nullptr, l.H, l.H, b.dw_hh, l.H));
+    states_.columns.push_back(columns(nullptr, l.R, l.R, b.dw_hh, l.R));
     entering_states(b, l, states_.columns.back());
   }
 
@@ -93,6 +104,17 @@ class WeightGradients {
       tiles.row.push_back(l.k.gate[slot] * l.H + unit);
       tiles.rows.push_back(std::min(tile, l.H - unit));
       tiles.of.push_back(bits);
+    }
+  }
+
+  // Tiles of a matrix whose columns are the result's rows.
+  static void add_rows(std::int64_t rows, TransTiles& tiles) {
+    const std::int64_t tile = gemm_table<T>().row_tile;
+    for (std::int64_t row = 0; row < rows; row += tile) {
+      for (std::int64_t r = row; r < row + tile; ++r) tiles.column.push_back(std::min(r, rows - 1));
+      tiles.row.push_back(row);
+      tiles.rows.push_back(std::min(tile, rows - row));
+      tiles.of.push_back(1);
     }
   }
 
@@ -112,7 +134,7 @@ class WeightGradients {
     if (l.dropped) {
       to.b = static_cast<const T*>(b.buffers.entering);
     } else if (l.masked) {
-      to.b = static_cast<const T*>(b.buffers.states) + l.N * l.H;
+      to.b = static_cast<const T*>(b.buffers.states) + l.N * l.R;
     } else {
       to.b = static_cast<const T*>(b.y);
       to.shift = l.reverse ? l.N : -l.N;
@@ -126,8 +148,8 @@ class WeightGradients {
     return trans_scratch_bytes<T>(widths, threads);
   }
 
-  TransTiles tiles_, token_tiles_, state_tiles_;
-  TransProduct<T> all_, by_token_, states_;
+  TransTiles tiles_, token_tiles_, state_tiles_, projection_tiles_;
+  TransProduct<T> all_, by_token_, states_, projection_;
   Buffer scratch_;
 };
 
