@@ -270,7 +270,8 @@ TEST(Projection, StatesOfAnotherWidthAreRefused) {
 }
 
 TEST(Projection, IsExplained) {
-  const LayerCost cost = explain(stack(8, {projected(64, 16)}))[0], whole = explain(stack(8, {{CellKind::lstm, 64}}))[0];
+  const LayerCost cost = explain(stack(8, {projected(64, 16)}))[0],
+                  whole = explain(stack(8, {{CellKind::lstm, 64}}))[0];
   EXPECT_EQ(cost.kernel, "lstm, projected");
   EXPECT_EQ(cost.multiply_adds, 64 * 4 * (8 + 16) + 16 * 64);
   EXPECT_EQ(cost.state_bytes, (16 + 64) * 4);

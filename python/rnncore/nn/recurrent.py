@@ -294,8 +294,8 @@ class RNN(_Recurrent):  # noqa: D101 (shared parts are spliced in)
 
 class LSTM(_Recurrent):  # noqa: D101 (shared parts are spliced in)
     __doc__ = f"""Long short-term memory with forget gates (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
-{_ARGUMENTS}        proj_size: P. If positive, less than H: h_t = W_hr (o * tanh(c_t)) has P features, in state, output and W_hh;
-            c_t keeps H (Sak et al. 2014, equations 11 and 12). Default: 0, no projection.
+{_ARGUMENTS}        proj_size: P. If positive, less than H: h_t = W_hr (o * tanh(c_t)), in state, output and on its way
+            into W_hh, has P features; c_t keeps H (Sak et al. 2014, equations 11 and 12). Default: 0, no projection.
         peephole: Whether i and f see c_(t-1) and o sees c_t, each unit its own (Gers et al. 2002; Graves 2013).
         coupled: Whether f = 1 - i, without rows of its own (CIFG; Greff et al. 2017).
         forget_gate: False is the cell of 1997, f = 1.
