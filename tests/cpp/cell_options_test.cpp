@@ -35,8 +35,6 @@ TEST(CellOptions, AreRefusedWhereTheyMeanNothing) {
   expect_refusal(CellKind::rnn_tanh, R"({"activations": {"candidate": {"kind": "relu"}}})", "activations.candidate",
                  "use the cell 'rnn'");
   expect_refusal(CellKind::lstm, R"({"coupled": true, "forget_gate": false})", "coupled", "not both");
-  expect_refusal(CellKind::gru_reset_before, R"({"layer_norm": true})", "layer_norm", "reset-after");
-  expect_refusal(CellKind::indrnn, R"({"layer_norm": true})", "layer_norm", "reset-after");
   expect_refusal(CellKind::gru, R"({"zoneout_c": 0.1})", "zoneout_c", "only the LSTM");
   expect_refusal(CellKind::lstm, R"({"leak": 0.1})", "leak", "Elman");
   expect_refusal(CellKind::rnn, R"({"leak": 0.1, "zoneout_h": 0.1})", "zoneout_h", "how much of the old state");

@@ -60,6 +60,10 @@ const std::vector<Kind> kCells = {
     {"lstm_projected_norm", CellKind::lstm, options(R"({"layer_norm": true, "peephole": true, "zoneout_h": 0.2,
         "state_dropout": 0.3})"),
      true},
+    {"gru_reset_before_norm", CellKind::gru_reset_before, options(R"({"layer_norm": true, "zoneout_h": 0.2,
+        "state_dropout": 0.3})")},
+    {"mgu_norm", CellKind::mgu, options(R"({"layer_norm": true, "state_dropout": 0.3})")},
+    {"indrnn_norm", CellKind::indrnn, options(R"({"layer_norm": true, "zoneout_h": 0.2})")},
     {"gru_reset_before_activations", CellKind::gru_reset_before, options(R"({"activations":
         {"gate": {"kind": "hard-sigmoid"}, "candidate": {"kind": "scaled-tanh", "alpha": 1.2, "beta": 0.8}}})")},
 };

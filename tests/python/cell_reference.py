@@ -101,6 +101,15 @@ def gru(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State
     """Cho et al. 2014 with the reset gate before or after the product."""
     f_, g_, _ = functions(o)
     (h,) = state
+    if o.get("layer_norm") and not o.get("reset_after", True):  # the same with W_hn (r h) as the candidate's product
+        size, w_ih, w_hh = h.shape[1], p["weight_ih"], p["weight_hh"]
+        gi = np.concatenate([norm(x @ w_ih[: 2 * size].T), norm(x @ w_ih[2 * size :].T)], 1)
+        gi = p["norm_weight_ih"] * gi + p.get("bias_ih", 0)
+        scale, shift = p["norm_weight_hh"], p.get("bias_hh", np.zeros(3 * size))
+        gates = scale[: 2 * size] * norm(h @ w_hh[: 2 * size].T) + shift[: 2 * size]
+        r, z = np.split(f_(gi[:, : 2 * size] + gates), 2, axis=1)
+        candidate = scale[2 * size :] * norm((r * h) @ w_hh[2 * size :].T) + shift[2 * size :]
+        return [(1 - z) * g_(gi[:, 2 * size :] + candidate) + z * h]
     if o.get("layer_norm"):  # Ba et al. 2016, equations 23 to 25
         size = h.shape[1]
         gi, gh = x @ p["weight_ih"].T, h @ p["weight_hh"].T
@@ -128,9 +137,18 @@ def rnn(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State
 
 
 def mgu(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State:
-    """Zhou et al. 2016, equations 7a to 7c."""
+    """Zhou et al. 2016, equations 7a to 7c; each product of each gate normalised as Ba et al. 2016, equation 3."""
     f_, g_, _ = functions(o)
     h = state[0]
+    if o.get("layer_norm"):
+        size, bias = h.shape[1], p.get("bias_ih", 0) + p.get("bias_hh", np.zeros(2 * h.shape[1]))
+
+        def summed(rows: slice, seen: Array) -> Array:
+            of_x, of_h = norm(x @ p["weight_ih"][rows].T), norm(seen @ p["weight_hh"][rows].T)
+            return p["norm_weight_ih"][rows] * of_x + p["norm_weight_hh"][rows] * of_h + bias[rows]
+
+        f = f_(summed(slice(0, size), h))
+        return [(1 - f) * h + f * g_(summed(slice(size, 2 * size), f * h))]
     xf, xn = np.split(x @ p["weight_ih"].T + p.get("bias_ih", 0), 2, axis=1)
     w_f, w_n = np.split(p["weight_hh"], 2)
     b_f, b_n = np.split(p["bias_hh"], 2) if "bias_hh" in p else (0, 0)
@@ -139,8 +157,11 @@ def mgu(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State
 
 
 def indrnn(x: Array, state: State, p: dict[str, Array], o: dict[str, Any]) -> State:
-    """Li et al. 2018, equation 2."""
+    """Li et al. 2018, equation 2; with layer normalisation of W x alone."""
     _, g_, _ = functions({**o, "activations": {"candidate": "relu", **(o.get("activations") or {})}})
+    if o.get("layer_norm"):
+        a = p["norm_weight_ih"] * norm(x @ p["weight_ih"].T) + p.get("bias_ih", 0)
+        return [g_(a + p["weight_u"] * state[0])]
     return [g_(x @ p["weight_ih"].T + p.get("bias_ih", 0) + p["weight_u"] * state[0])]
 
 

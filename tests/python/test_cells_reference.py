@@ -46,6 +46,12 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("GRU", {"layer_norm": True, "bias": False, "zoneout": 0.2}),
     ("RNN", {"layer_norm": True}),
     ("RNN", {"layer_norm": True, "leak": 0.4, "nonlinearity": "relu"}),
+    ("GRU", {"layer_norm": True, "reset_after": False}),
+    ("GRU", {"layer_norm": True, "reset_after": False, "bias": False, "zoneout": 0.2}),
+    ("MGU", {"layer_norm": True}),
+    ("MGU", {"layer_norm": True, "bias": False, "zoneout": 0.2, "activations": {"candidate": "softsign"}}),
+    ("IndRNN", {"layer_norm": True}),
+    ("IndRNN", {"layer_norm": True, "nonlinearity": "tanh", "zoneout": 0.2, "bias": False}),
     ("MGU", {}),
     ("MGU", {"bias": False, "clip": 0.9, "zoneout": 0.2, "activations": {"candidate": "softsign"}}),
     ("IndRNN", {}),
@@ -134,6 +140,9 @@ MASKED: list[tuple[str, dict[str, Any]]] = [
     ("LSTM", {"proj_size": 4, "layer_norm": True, "zoneout": (0.3, 0.4), "state_dropout": 0.4}),
     ("GRU", {"layer_norm": True, "zoneout": 0.3, "state_dropout": 0.4}),
     ("RNN", {"layer_norm": True, "zoneout": 0.3, "state_dropout": 0.4}),
+    ("GRU", {"layer_norm": True, "reset_after": False, "zoneout": 0.3, "state_dropout": 0.4}),
+    ("MGU", {"layer_norm": True, "zoneout": 0.3, "state_dropout": 0.4}),
+    ("IndRNN", {"layer_norm": True, "zoneout": 0.3}),
 ]
 
 

@@ -61,8 +61,8 @@ struct CellOptions {
   double zoneout_h = 0.0;
   double zoneout_c = 0.0;      // LSTM alone
   double state_dropout = 0.0;  // in training, of what enters recurrent products: one mask for all steps of a sequence
-  bool layer_norm = false;  // of the products and of c, inside the step (Ba et al. 2016): Elman, LSTM, GRU reset-after
-  double leak = 1.0;        // Elman: h_t = (1 - leak) h_{t-1} + leak f(...), 0 < leak <= 1
+  bool layer_norm = false;     // of the products and of c, inside the step (Ba et al. 2016)
+  double leak = 1.0;           // Elman: h_t = (1 - leak) h_{t-1} + leak f(...), 0 < leak <= 1
 
   // LSTM alone.
   bool peephole = false;        // i and f see c_{t-1}, o sees c_t
@@ -92,6 +92,7 @@ RNNCORE_EXPORT std::int64_t gates_of(CellKind cell);
 RNNCORE_EXPORT std::int64_t gates_of(const LayerSpec& layer);     // the LSTM without a forget gate of its own has 3
 RNNCORE_EXPORT std::string gate_letters(const LayerSpec& layer);  // in row order: "ifgo", "rzn", "h", ...
 RNNCORE_EXPORT bool has_recurrent_product(CellKind cell);         // weight_hh: not the IndRNN
+RNNCORE_EXPORT bool normalises_sum(CellKind cell);  // layer_norm acts on W_ih x + W_hh h (Elman), not on each apart
 RNNCORE_EXPORT std::int64_t unit_weights_of(
     const LayerSpec& layer);  // rows of the per-unit weights: peepholes, IndRNN's u
 

@@ -11,7 +11,7 @@
 //   weight_highway_l{k} (O_k, O_{k-1})   bias_highway_l{k} (O_k)
 //   weight_peephole_l{k} (P, H) where the LSTM has peepholes: P = 3, in the order i f o; without a forget gate i o
 //   norm_weight_ih_l{k}, norm_weight_hh_l{k} (G*H), norm_weight_c_l{k}, norm_bias_c_l{k} (H) with layer normalisation:
-//   ih for LSTM and GRU, c for the LSTM; the shifts of the others are bias_ih and bias_hh
+//   no ih for Elman's cells, no hh for the IndRNN, c for the LSTM alone; the other shifts are bias_ih and bias_hh
 //   weight_u_l{k} (H) instead of weight_hh and bias_hh where the cell is an IndRNN
 // Gate order: LSTM i f g o (without a forget gate i g o), GRU r z n. Equations: src/cells/.
 #pragma once

@@ -127,6 +127,7 @@ std::string gate_letters(const LayerSpec& layer) {
 }
 std::int64_t gates_of(const LayerSpec& layer) { return static_cast<std::int64_t>(gate_letters(layer).size()); }
 bool has_recurrent_product(CellKind cell) { return cell != CellKind::indrnn; }
+bool normalises_sum(CellKind cell) { return facts(cell).family == Family::elman; }
 std::int64_t unit_weights_of(const LayerSpec& layer) {
   if (layer.cell == CellKind::indrnn) return 1;
   if (!layer.options.peephole) return 0;
@@ -172,11 +173,7 @@ void check(const LayerSpec& layer) {
   if (family == Family::indrnn && o.state_dropout > 0.0)
     refuse(layer.cell, "state_dropout", "it has no recurrent product");
   if (family != Family::elman && o.leak < 1.0) refuse(layer.cell, "leak", "leaky units are Elman's");
-  if (o.layer_norm) {
-    if (layer.cell == CellKind::gru_reset_before || layer.cell == CellKind::mgu || family == Family::indrnn)
-      refuse(layer.cell, "layer_norm", "it is defined for Elman, LSTM and reset-after GRU");
-    if (!layer.delays.empty()) throw_argument("recurrent", "delays", "none with layer_norm", "some");
-  }
+  if (o.layer_norm && !layer.delays.empty()) throw_argument("recurrent", "delays", "none with layer_norm", "some");
   if (o.truncate_gates && !layer.delays.empty())
     throw_argument("recurrent", "delays", "none with truncate_gates", "some",
                    "errors through delayed states would not be truncated");

@@ -155,8 +155,8 @@ void visit_layer(const RecurrentSpec& spec, std::int64_t k, bool reverse, LayerP
     own("weight_peephole", {rows, H}, p.unit);
   if (layer.options.layer_norm) {
     const bool lstm = layer.cell == CellKind::lstm;
-    if (lstm || layer.cell == CellKind::gru) own("norm_weight_ih", {GH}, p.norm_ih, 0, 1.0);
-    own("norm_weight_hh", {GH}, p.norm_hh, 0, 1.0);
+    if (!normalises_sum(layer.cell)) own("norm_weight_ih", {GH}, p.norm_ih, 0, 1.0);
+    if (product) own("norm_weight_hh", {GH}, p.norm_hh, 0, 1.0);
     if (lstm) own("norm_weight_c", {H}, p.norm_c, 0, 1.0);
     if (lstm && spec.bias) own("norm_bias_c", {H}, p.norm_bias_c, 0, 0.0);
   }

@@ -86,14 +86,6 @@ class Backward {
       sum_by_token(m);
       m.barrier();
     }
-    if (norm_.kernels && !norm_.joint()) {
-      T* const gates = b_.tokens.ids ? static_cast<T*>(b_.buffers.table) : gates_of(0, 0);
-      const std::int64_t rows = b_.tokens.ids ? l_.V : l_.T_ * l_.N;
-      if (b_.d_norm_ih) norm_.input_scale_gradient(m, gates, rows, static_cast<T*>(b_.d_norm_ih));
-      m.barrier();
-      norm_.input_back(m, gates, rows);
-      m.barrier();
-    }
     if (b_.dh0 && b_.weights.recurrent_back && !l_.numbers.truncate_gates) initial_state(m);
     if (!l_.delays.empty() && !l_.numbers.truncate_gates && (b_.dh0 || b_.dpast || b_.dh_reset)) {
       m.barrier();
@@ -155,13 +147,15 @@ class Backward {
     s.numbers = &l_.numbers;
     s.unit_weights = static_cast<const T*>(b_.buffers.unit);
     s.unit_gradients = rows_of(unit_gradients_, p, l_.unit_values());
+    if (l_.k.stages == 2) s.dp = rows_of(dp_, p, l_.units);
     if (norm_.kernels) {
-      if (s.gates_later) {
-        row_product(m, norm_.back_product(l_.time_of(step + 1), b_.weights.recurrent_back.get(),
-                                          s.product ? s.product : s.dh, s.product ? Start::zero : Start::c));
-        m.barrier();
+      if (s.gates_later && norm_.has_product()) {
+        const std::int64_t later = l_.time_of(step + 1);
+        norm_.back_product(m, p, later, gates_of(p, later), b_.weights.recurrent_back.get(),
+                           s.product ? s.product : s.dh, rows, s.product ? Start::zero : Start::c);
       }
-      return sums_.backward(norm_, m, l_.projected ? projected_.step(m, s, t, weights_hr()) : s, t);
+      return sums_.backward(norm_, m, l_.projected ? projected_.step(m, s, t, weights_hr()) : s, p, t,
+                            static_cast<const T*>(b_.buffers.bias), b_.weights);
     }
     if (l_.projected) {
       state_gradient(m, p, step, s);
@@ -180,7 +174,6 @@ class Backward {
     m.barrier();
     if (l_.k.stages == 2) {
       s.weights_second = b_.weights.recurrent_back_second->template data<T>();
-      s.dp = rows_of(dp_, p, l_.units);
       l_.k.backward[1](s);
       m.barrier();
     }
@@ -232,13 +225,19 @@ class Backward {
   void initial_state(const Member& m) const {
     for (std::int64_t part = 0; part < l_.rows.parts; ++part) {
       const Range rows = l_.rows.part(part);
-      RowProduct<T> p = gates_product(gates_of(part, l_.time_of(0)) + rows.begin * l_.gates_row, rows.size(),
-                                      l_.k.recurrent_first, l_.k.recurrent_count);
-      if (norm_.kernels) p = norm_.back_product(l_.time_of(0), nullptr, nullptr, Start::c);
+      T* const gates = gates_of(part, l_.time_of(0));
+      T* const to = rows_of(l_.dropped ? product_ : dh_, part, l_.state_units);
+      const Start start = l_.dropped ? Start::zero : Start::c;
+      if (norm_.kernels) {
+        norm_.back_product(m, part, l_.time_of(0), gates, b_.weights.recurrent_back.get(), to, rows, start);
+        continue;
+      }
+      RowProduct<T> p =
+          gates_product(gates + rows.begin * l_.gates_row, rows.size(), l_.k.recurrent_first, l_.k.recurrent_count);
       p.b = b_.weights.recurrent_back.get();
-      p.c = rows_of(l_.dropped ? product_ : dh_, part, l_.state_units) + rows.begin * l_.state_units;
+      p.c = to + rows.begin * l_.state_units;
       p.c_row = p.columns = l_.state_units;
-      p.start = l_.dropped ? Start::zero : Start::c;
+      p.start = start;
       row_product(m, p);
     }
     if (!l_.dropped) return;

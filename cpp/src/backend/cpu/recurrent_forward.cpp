@@ -118,12 +118,6 @@ class Forward {
     row_product(m, p);
   }
 
-  void normalise_input(const Member& m, T* gates, std::int64_t first, std::int64_t rows) const {
-    if (!norm_.kernels || norm_.joint()) return;
-    norm_.input(m, gates, first, rows, static_cast<const T*>(f_.buffers.bias));
-    m.barrier();
-  }
-
   // The gates of tokens: rows of the table, some of their blocks.
   void copy_tokens(const std::int64_t* ids, std::int64_t rows, Range blocks, T* out) const {
     const std::int64_t block = l_.gate_values / l_.blocks, first = blocks.begin * block;
@@ -137,7 +131,6 @@ class Forward {
     if (f_.tokens.ids && !f_.table_ready) {
       input_product(m, static_cast<const T*>(f_.tokens.embedding), l_.V, 1, static_cast<T*>(f_.buffers.table));
       m.barrier();
-      normalise_input(m, static_cast<T*>(f_.buffers.table), 0, l_.V);
     }
     if (l_.rows.parts == 1) return walk(m, 0, alone);
     for (std::int64_t p = m.rank; p < l_.rows.parts; p += m.size) walk(Member{}, p, false);
@@ -151,7 +144,6 @@ class Forward {
       const std::int64_t time = std::min(l_.time_of(first), l_.time_of(last));
       input_gates(m, p, time, last - first + 1, !alone, gates_at(p, time, time));
       m.barrier();
-      if (!f_.tokens.ids) normalise_input(m, gates_at(p, time, time), time * l_.N, (last - first + 1) * l_.N);
       for (std::int64_t step = first; step <= last; ++step) {
         if (alone && m.rank != 0) continue;
         take_step(alone ? Member{} : m, p, step, gates_at(p, l_.time_of(step), time));
@@ -219,14 +211,13 @@ class Forward {
       s.c = l_.c_entering(c, p, step + 1);
       s.c0 = l_.own_reset ? static_cast<const T*>(f_.buffers.c_reset) : l_.c_entering(c, p, 0);
     }
-    if (!l_.projected) return run_cell(self, s, step);
-    run_cell(self, projection_.of_cell(s, t), step);
+    if (!l_.projected) return run_cell(self, s, p, step);
+    run_cell(self, projection_.of_cell(s, t), p, step);
     projection_.forward(self, s, t, f_.weights.projection.get());
   }
 
-  void run_cell(const Member& self, ForwardStep<T> s, std::int64_t step) const {
+  void run_cell(const Member& self, ForwardStep<T> s, std::int64_t p, std::int64_t step) const {
     const std::int64_t t = l_.time_of(step);
-    if (norm_.kernels) return norm_.forward(self, s, t, f_.weights.recurrent.get());
     DelayedState<T> delayed[kMostDelays];
     for (std::size_t i = 0; i < l_.delays.size(); ++i)
       delayed[i] = {l_.delayed_entering(f_.buffers.delayed, i, step), f_.weights.delay[i]->template data<T>()};
@@ -237,6 +228,7 @@ class Forward {
       copy_delayed(l_, f_, step + 1, s.row_begin + mine.begin, s.row_begin + mine.end);
     }
     if (l_.k.stages == 2) s.p = static_cast<T*>(f_.buffers.p) + (l_.training ? t : 0) * l_.N * l_.units;
+    if (norm_.kernels) return norm_.forward(self, s, p, t, f_.weights);
     l_.k.forward[0](s);
     self.barrier();
     if (l_.k.stages == 2) {
@@ -286,7 +278,6 @@ class Forward {
 template <typename T>
 std::int64_t parts_of(const backend::RecurrentGeometry& g) {
   const Layout<T> l(g);
-  if (g.options.layer_norm) return 1;  // a step's product is shared, then its rows
   return parts_for(l, threads_for(l.input_work() + l.T_ * l.step_work()));
 }
 
@@ -392,7 +383,7 @@ backend::RecurrentKernel kernel_report(const LayerSpec& layer) {
   k.recurrent_slots = l.k.recurrent_count + l.k.second_count;
   k.activations = static_cast<int>(gates_of(layer)) + (l.k.cell ? 1 : 0);
   k.saved = l.k.slots + (l.k.cell ? 1 : 0) + (l.k.stages == 2 ? 1 : 0) + (l.projected ? 1 : 0);
-  if (layer.options.layer_norm) k.saved += l.k.recurrent_count + (l.k.slots > 1 ? l.k.slots : 0) + (l.k.cell ? 1 : 0);
+  if (layer.options.layer_norm && l.k.slots > 1) k.saved += l.k.recurrent_count + l.k.second_count;
   return k;
 }
 

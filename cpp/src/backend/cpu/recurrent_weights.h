@@ -12,8 +12,9 @@ class WeightGradients {
   // projected, dh: m (T, N, H) and the gradients of h (T, N, R), where h is a projection.
   WeightGradients(const backend::RecurrentBackward& b, const Layout<T>& l, const NormMemory<T>& norm, int threads,
                   const T* projected, const T* dh) {
+    const bool apart = norm.kernels && !norm.joint();  // the recurrent products' gradients stand in rows of their own
     for (int slot = 0; slot < l.k.slots; ++slot)
-      if (const std::uint32_t bits = bits_of(l, slot) & (norm.kernels ? kInput : ~0u)) add_tiles(l, slot, bits, tiles_);
+      if (const std::uint32_t bits = bits_of(l, slot) & (apart ? kInput : ~0u)) add_tiles(l, slot, bits, tiles_);
     TransProduct<T>& p = all_;
     p.a = static_cast<const T*>(b.buffers.gates);
     p.a_row = p.a_columns = l.gates_row;
@@ -21,14 +22,22 @@ class WeightGradients {
     p.order = l.rows;
     p.steps = l.T_;
     p.tiles = &tiles_;
-    if (norm.kernels) normalised_states(b, l, norm);
+    if (apart && norm.has_product()) {
+      own_rows(l, l.k.recurrent_first, l.k.recurrent_count, norm.product(0, 0, nullptr), states_, state_tiles_);
+      states_.columns.push_back(columns(nullptr, l.R, l.R, b.dw_hh, l.R));
+      entering_states(b, l, states_.columns.back());
+    }
+    if (apart && l.k.stages == 2) {
+      own_rows(l, l.k.second_first, l.k.second_count, norm.second(0, 0), second_, second_tiles_);
+      second_.columns.push_back(columns(b.buffers.p, l.units, l.H, b.dw_hh, l.H));
+    }
     if (b.db_ih && !norm.kernels) p.sums.push_back({static_cast<T*>(b.db_ih), kInput});
     if (b.db_hh && !norm.kernels) p.sums.push_back({static_cast<T*>(b.db_hh), kState | kSecond});
     const bool tokens = b.tokens.ids != nullptr;
     p.columns.push_back(columns(tokens ? nullptr : b.x, l.I, tokens ? 0 : l.I, b.dw_ih, l.I));
-    p.columns.push_back(columns(nullptr, l.R, b.dw_hh && !norm.kernels ? l.R : 0, b.dw_hh, l.R));
+    p.columns.push_back(columns(nullptr, l.R, b.dw_hh && !apart ? l.R : 0, b.dw_hh, l.R));
     entering_states(b, l, p.columns.back());
-    p.columns.push_back(columns(b.buffers.p, l.units, l.k.stages == 2 ? l.H : 0, b.dw_hh, l.H));
+    p.columns.push_back(columns(b.buffers.p, l.units, l.k.stages == 2 && !apart ? l.H : 0, b.dw_hh, l.H));
     for (std::size_t i = 0; i < l.delays.size(); ++i) {
       const T* const delayed = static_cast<const T*>(b.buffers.delayed) + static_cast<std::int64_t>(i) * p.K * l.R;
       p.columns.push_back(columns(delayed, l.R, l.R, b.dw_delay[i], l.R));
@@ -50,15 +59,17 @@ class WeightGradients {
       by_token_.tiles = &token_tiles_;
       by_token_.columns.push_back(columns(b.tokens.embedding, l.I, l.I, b.dw_ih, l.I));
     }
-    scratch_ = Buffer(std::max(
-        {bytes(all_, threads), bytes(by_token_, threads), bytes(states_, threads), bytes(projection_, threads)}));
+    std::size_t most = 0;
+    for (const TransProduct<T>* product : {&all_, &by_token_, &states_, &second_, &projection_})
+      most = std::max(most, bytes(*product, threads));
+    scratch_ = Buffer(most);
   }
   WeightGradients(const WeightGradients&) = delete;
   WeightGradients& operator=(const WeightGradients&) = delete;
 
   void run(const Member& m) const {
     trans_product(m, all_, scratch_.data());
-    for (const TransProduct<T>* more : {&by_token_, &states_, &projection_}) {
+    for (const TransProduct<T>* more : {&by_token_, &states_, &second_, &projection_}) {
       if (!more->a) continue;
       m.barrier();  // the members' parts of the scratch lie elsewhere for a product of other widths
       trans_product(m, *more, scratch_.data());
@@ -78,18 +89,17 @@ class WeightGradients {
     return bits;
   }
 
-  // With layer normalisation the gradients of the recurrent product stand in rows of their own, in the order of time.
-  void normalised_states(const backend::RecurrentBackward& b, const Layout<T>& l, const NormMemory<T>& norm) {
-    for (int slot = l.k.recurrent_first; slot < l.k.recurrent_first + l.k.recurrent_count; ++slot)
-      add_tiles(l, slot, kInput, state_tiles_, l.k.recurrent_count, slot - l.k.recurrent_first);
-    states_.a = norm.hat(0);
-    states_.a_row = states_.a_columns = norm.hat_row;
-    states_.K = l.T_ * l.N;
-    states_.order = l.rows;
-    states_.steps = l.T_;
-    states_.tiles = &state_tiles_;
-    states_.columns.push_back(columns(nullptr, l.R, l.R, b.dw_hh, l.R));
-    entering_states(b, l, states_.columns.back());
+  // With layer normalisation the gradients of recurrent products stand in rows of their own: `count` slots, the first
+  // of them number `first` of a row of gates.
+  static void own_rows(const Layout<T>& l, int first, int count, const NormRows<T>& rows, TransProduct<T>& product,
+                       TransTiles& tiles) {
+    for (int slot = first; slot < first + count; ++slot) add_tiles(l, slot, kInput, tiles, count, slot - first);
+    product.a = rows.at;
+    product.a_row = product.a_columns = rows.row;
+    product.K = l.T_ * l.N;
+    product.order = l.rows;
+    product.steps = l.T_;
+    product.tiles = &tiles;
   }
 
   // A tile is a run of units of one gate; in the gates' rows it may lie across blocks.
@@ -148,8 +158,8 @@ class WeightGradients {
     return trans_scratch_bytes<T>(widths, threads);
   }
 
-  TransTiles tiles_, token_tiles_, state_tiles_, projection_tiles_;
-  TransProduct<T> all_, by_token_, states_, projection_;
+  TransTiles tiles_, token_tiles_, state_tiles_, second_tiles_, projection_tiles_;
+  TransProduct<T> all_, by_token_, states_, second_, projection_;
   Buffer scratch_;
 };
 
