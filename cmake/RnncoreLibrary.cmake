@@ -30,6 +30,8 @@ add_library(rnncore_objects OBJECT ${RNNCORE_SOURCES})
 set(RNNCORE_F64_KERNELS ${RNNCORE_SOURCES})
 list(FILTER RNNCORE_F64_KERNELS INCLUDE REGEX "_kernels_f64\\.cpp$")
 set_source_files_properties(${RNNCORE_F64_KERNELS} PROPERTIES COMPILE_OPTIONS "$<$<NOT:$<CONFIG:Debug>>:-O2>")
+set_source_files_properties(${PROJECT_SOURCE_DIR}/cpp/src/backend/cpu/recurrent_norm_kernels_f64.cpp PROPERTIES
+  COMPILE_OPTIONS "$<$<NOT:$<CONFIG:Debug>>:-Os>")
 set_target_properties(rnncore_objects PROPERTIES
   CXX_EXTENSIONS OFF
   CXX_VISIBILITY_PRESET hidden

@@ -166,10 +166,10 @@ class Backward {
       delayed[s.delays++] = {gates_of(p, l_.time_of(step + l_.delays[i])), b_.weights.delay_back[i]->template data<T>(),
                              reached_.data() + at_of(i, step)};
     s.delayed = delayed;
-    run_cell(m, s, p);
+    run_cell(m, s);
   }
 
-  void run_cell(const Member& m, BackwardStep<T> s, std::int64_t p = 0) const {
+  void run_cell(const Member& m, BackwardStep<T> s) const {
     l_.k.backward[0](s);
     m.barrier();
     if (l_.k.stages == 2) {
