@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from rnncore._messages import message
 
@@ -98,3 +99,83 @@ def evaluate(model: Any, text: str | bytes, *, batch: int = 1, chunk: int = 500)
     first = vocabulary.decode(tokens[:1]) if vocabulary.level == "word" else ""
     characters = len(text) - len(first) if vocabulary.level == "word" else count
     return Score(total, count, characters)
+
+
+def edit_distance(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """The least number of insertions, deletions and replacements that make `one` into `other` (Levenshtein 1966).
+
+    >>> edit_distance("kitten", "sitting")
+    3
+    """
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        before, row[0] = row[0], i
+        for j, b in enumerate(other, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (a != b))
+    return row[-1]
+
+
+def error_rate(found: Sequence[Sequence[Any]], wanted: Sequence[Sequence[Any]]) -> float:
+    """Edits per label of what was wanted, over all sequences together (word or label error rate).
+
+    >>> error_rate(["cat", "do"], ["cut", "dog"])
+    0.3333333333333333
+
+    Raises:
+        ValueError: different numbers of sequences, or no label at all.
+    """
+    labels = sum(len(each) for each in wanted)
+    if len(found) != len(wanted) or labels == 0:
+        got = f"{len(found)} and {len(wanted)}, {labels} labels"
+        raise ValueError(message("error rate", "found, wanted", "as many sequences, and at least one label", got))
+    return sum(edit_distance(*pair) for pair in zip(found, wanted, strict=True)) / labels
+
+
+def rolling_origin(
+    values: NDArray[np.float64],
+    forecasts: Mapping[str, Callable[[NDArray[np.float64], int], NDArray[np.float64]]],
+    *,
+    context: int,
+    horizon: int,
+    start: int,
+    stop: int,
+    stride: int = 1,
+    batch: int = 256,
+) -> dict[str, dict[str, float]]:
+    """Errors of forecasts from every `stride`-th origin: rows start..stop-1 are told, and only rows before are read.
+
+    Args:
+        values: the series (T, C).
+        forecasts: by name, functions of windows (N, context, C) and the horizon that give (N, horizon, C).
+        context: rows that are read, from before `start` at the first origin.
+        horizon: steps to be told.
+        start: the first row that is told.
+        stop: the row after the last one that is told.
+        stride: rows between origins; default 1.
+        batch: windows at a time.
+
+    Returns:
+        For each name "mse" and "mae", means over origins, steps and columns.
+
+    Raises:
+        ValueError: too few rows.
+
+    >>> steps = np.arange(20.0)[:, None]
+    >>> last = lambda windows, horizon: windows[:, -1:].repeat(horizon, axis=1)
+    >>> rolling_origin(steps, {"last": last}, context=4, horizon=2, start=10, stop=20)
+    {'last': {'mse': 2.5, 'mae': 1.5}}
+    """
+    origins = np.arange(start, stop - horizon + 1, stride)
+    if start < context or len(origins) == 0 or stop > len(values):
+        got = f"{start}, {stop} of {len(values)}"
+        expected = f"context {context} <= start, start + horizon {horizon} <= stop, within the series"
+        raise ValueError(message("rolling origin", "start, stop", expected, got))
+    sums = {name: np.zeros(2) for name in forecasts}
+    windows = np.lib.stride_tricks.sliding_window_view(values, context + horizon, axis=0).transpose(0, 2, 1)
+    for at in range(0, len(origins), batch):
+        part = windows[origins[at : at + batch] - context]
+        for name, forecast in forecasts.items():
+            error = forecast(part[:, :context], horizon) - part[:, context:]
+            sums[name] += [(error**2).sum(), np.abs(error).sum()]
+    count = len(origins) * horizon * values.shape[1]
+    return {name: {"mse": float(both[0] / count), "mae": float(both[1] / count)} for name, both in sums.items()}

@@ -45,7 +45,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    [["train"], ["train", "lm"], ["eval"], ["predict"], ["sample"], ["info"], ["plot"], ["convert"], ["demo"]],
+    [
+        ["train"],
+        ["train", "lm"],
+        ["train", "forecast"],
+        ["train", "music"],
+        ["train", "speech"],
+        ["eval"],
+        ["predict"],
+        ["sample"],
+        ["info"],
+        ["plot"],
+        ["convert"],
+        ["demo"],
+    ],
 )
 def test_each_help_shows_an_example(command: list[str]) -> None:
     output = inside(*command, "--help")

@@ -15,7 +15,10 @@ from rnncore.cli.score import evaluate, predict
 from rnncore.cli.show import info, plot
 from rnncore.cli.text import sample
 from rnncore.cli.train import train_app
+from rnncore.cli.train_forecast import forecast
 from rnncore.cli.train_lm import language_model
+from rnncore.cli.train_music import music
+from rnncore.cli.train_speech import speech
 
 INTERRUPTED = 130  # as a shell reports Ctrl-C
 
@@ -29,6 +32,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 train_app.command("lm")(language_model)
+train_app.command("forecast")(forecast)
+train_app.command("music")(music)
+train_app.command("speech")(speech)
 app.add_typer(train_app, name="train")
 app.command("eval")(evaluate)
 app.command()(predict)

@@ -1,7 +1,23 @@
 """Whole models, ready to train, score, sample and save."""
 
 from rnncore.models.base import Model
+from rnncore.models.baselines import LinearForecast, SeasonalNaive, repeat_last
+from rnncore.models.features import FeatureModel
 from rnncore.models.files import load
+from rnncore.models.forecaster import Forecaster
 from rnncore.models.language_model import LanguageModel
+from rnncore.models.music import PolyphonicMusic
+from rnncore.models.transcriber import Transcriber
 
-__all__ = ["LanguageModel", "Model", "load"]
+__all__ = [
+    "FeatureModel",
+    "Forecaster",
+    "LanguageModel",
+    "LinearForecast",
+    "Model",
+    "PolyphonicMusic",
+    "SeasonalNaive",
+    "Transcriber",
+    "load",
+    "repeat_last",
+]

@@ -14,6 +14,9 @@ from rnncore.models.base import Model
 
 _CLASSES = {  # kind in the file -> module:class, imported when first met
     "language_model": "rnncore.models.language_model:LanguageModel",
+    "forecaster": "rnncore.models.forecaster:Forecaster",
+    "multilabel": "rnncore.models.music:PolyphonicMusic",
+    "transcriber": "rnncore.models.transcriber:Transcriber",
 }
 _TIED = "head.weight"  # not stored when it is the embedding's
 

@@ -21,7 +21,7 @@ from rnncore.nn.losses import (
 )
 from rnncore.nn.module import Module, Parameter
 from rnncore.nn.recurrent import GRU, LSTM, RNN
-from rnncore.nn.stack import Layer, Recurrent
+from rnncore.nn.stack import Layer, Recurrent, State
 
 __all__ = [
     "GRU",
@@ -53,6 +53,7 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "Softmax",
+    "State",
     "Tanh",
     "functional",
     "init",

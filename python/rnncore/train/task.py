@@ -20,6 +20,9 @@ State = tuple[Tensor, ...]  # what one update hands to the next, e.g. the carrie
 
 _CLASSES = {  # kind of model -> module:class of its task, imported when first met
     "language_model": "rnncore.train.language_model:LanguageModelTask",
+    "forecaster": "rnncore.train.forecast:ForecastTask",
+    "multilabel": "rnncore.train.music:MusicTask",
+    "transcriber": "rnncore.train.speech:SpeechTask",
 }
 
 
