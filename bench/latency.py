@@ -70,7 +70,7 @@ def sampling_table(total: float, hidden: int, tokens: int) -> None:
     print(f"\ndrawing text, three layers of {hidden}, V = 65, µs a step")
     print(f"{'N':>5} {'generate':>9} {'stack alone':>12} {'beyond':>7}")
     for batch in (1, 64):
-        stream = model.rnn.stream(batch, embedding=model.embedding.weight, threads=batch > 1)
+        stream = model.rnn.stream(batch, embedding=model.embedding.weight, threads=True)
         ids, out = np.arange(batch) % 65, np.empty((batch, hidden), np.float32)
         alone, drawn = [], []
         for _ in range(5):  # alternating: the machine's speed drifts

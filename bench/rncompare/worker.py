@@ -3,7 +3,7 @@
     {"do": "hello"}                     -> {"library": ..., "version": ..., "threads": ...}
     {"do": "prepare", "case": {...}}    -> {"seconds": one warm repetition}, or {"unsupported": why}
     {"do": "run", "repeats": n}         -> {"seconds": [n numbers]}
-    {"do": "memory", "restart": false}  -> {"now_mib", "peak_mib"}: resident size, and its largest so far (or since a restart)
+    {"do": "memory", "restart": false}  -> {"now_mib", "peak_mib"}: resident size, and its peak (since a restart)
     {"do": "quit"}
 
 A failure answers {"error": text}; the process lives on. Between requests it sleeps in read(), so only the threads that

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rnncore import Generator, Tensor, sample
+from rnncore import Generator, Tensor, _core
 from rnncore._messages import message, positive
 from rnncore.data.vocabulary import Vocabulary
-from rnncore.models.language_model import LanguageModel, State
+from rnncore.models.files import file_parameters
+from rnncore.models.language_model import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,15 @@ def generate(
     generator = Generator(seed)
     collectors = [_Collector(model.require_vocabulary(), tuple(stop)) for _ in range(num_samples)]
     with model.evaluating():
-        logits, state = _read_prompt(model, prompt, num_samples)
-        reader = _Reader(model, num_samples, state)
-        for step in range(length):
-            ids = sample(
-                logits, temperature=chosen.temperature, top_k=chosen.top_k, top_p=chosen.top_p, generator=generator
-            ).numpy()
+        stream = _core.ModelStream(model.spec(), file_parameters(model), num_samples)
+        for token in _prompt_ids(model, prompt).tolist():
+            stream.step(np.full(num_samples, token))
+        for _ in range(length):
+            ids = stream.draw(generator, chosen.temperature, chosen.top_k, chosen.top_p)
             for collector, token in zip(collectors, ids.tolist(), strict=True):
                 collector.add(token)
-            if step + 1 == length or all(collector.stopped for collector in collectors):
+            if all(collector.stopped for collector in collectors):
                 break
-            logits = reader.step(ids)
     return [collector.result() for collector in collectors]
 
 
@@ -114,7 +113,8 @@ def beam_search(model: LanguageModel, prompt: str = "", *, length: int = 100, be
     tokens: list[tuple[int, ...]] = [()]
     scores = np.zeros(1)
     with model.evaluating():
-        logits, state = _read_prompt(model, prompt, 1)
+        features, state = model.features(_prompt_ids(model, prompt)[:, None])
+        logits = model.head(features[-1])
         for step in range(length):
             total = scores[:, None] + _log_softmax(logits.numpy().astype(np.float64))
             best = np.argsort(-total, axis=None, kind="stable")[:beams]
@@ -123,24 +123,9 @@ def beam_search(model: LanguageModel, prompt: str = "", *, length: int = 100, be
             scores = total[rows, ids]
             if step + 1 < length:
                 kept = tuple(Tensor(np.ascontiguousarray(part.numpy()[:, rows])) for part in state)
-                logits, state = _step(model, ids.astype(np.int64), kept)
+                features, state = model.features(ids.astype(np.int64)[None, :], kept)
+                logits = model.head(features[-1])
     return Generated(vocabulary.decode(tokens[0]), tokens[0], stopped=False)
-
-
-class _Reader:
-    """Reads one token a sample at a time, in place: a stream whose input products of tokens are kept."""
-
-    def __init__(self, model: LanguageModel, batch: int, state: State) -> None:
-        self._head = model.head
-        self._stream = model.rnn.stream(batch, embedding=model.embedding.weight, threads=batch > 1)
-        self._stream.set_state(*state)
-        self._features = np.empty((batch, model.rnn.spec.output_size), model.config.dtype)
-
-    def step(self, ids: NDArray[np.int64]) -> Tensor:
-        """Logits (batch, V) after ids (batch,)."""
-        self._stream.step(ids, self._features)
-        logits: Tensor = self._head(Tensor(self._features))
-        return logits
 
 
 class _Collector:
@@ -169,22 +154,16 @@ class _Collector:
         return Generated(text, tuple(self._tokens), self.stopped)
 
 
-def _read_prompt(model: LanguageModel, prompt: str, batch: int) -> tuple[Tensor, State]:
-    """Logits (batch, V) of the first new token and the state before it."""
+def _prompt_ids(model: LanguageModel, prompt: str) -> NDArray[np.int64]:
+    """The prompt's tokens, or the line end that stands for an empty one."""
     vocabulary = model.require_vocabulary()
     ids = vocabulary.encode(prompt, end_line=False)
-    if not len(ids):
-        if vocabulary.end_id is None:
-            hint = "its vocabulary has no line end to start from"
-            raise ValueError(message("generate", "prompt", "at least one token for this model", "none", hint))
-        ids = np.array([vocabulary.end_id])
-    features, state = model.features(np.tile(ids[:, None], (1, batch)))
-    return model.head(features[-1]), state
-
-
-def _step(model: LanguageModel, ids: NDArray[np.int64], state: State) -> tuple[Tensor, State]:
-    features, state = model.features(ids[None, :], state)
-    return model.head(features[-1]), state
+    if len(ids):
+        return ids
+    if vocabulary.end_id is None:
+        hint = "its vocabulary has no line end to start from"
+        raise ValueError(message("generate", "prompt", "at least one token for this model", "none", hint))
+    return np.array([vocabulary.end_id])
 
 
 def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ void bind_recurrent(py::module_& m);
 void bind_wiring(py::module_& m);
 void bind_optim(py::module_& m);
 void bind_files(py::module_& m);
+void bind_model_stream(py::module_& m);
 
 DType dtype_from_name(const std::string& name);  // "float32", "float64", "int64" or "uint8"
 
@@ -34,6 +35,9 @@ DType dtype_from_name(const std::string& name);  // "float32", "float64", "int64
 // scalar. Arrays keep their dtype (bool becomes uint8, other integers int64, float16 float32); Python floats become
 // float32, Python ints int64.
 Tensor to_tensor(const py::object& data, std::optional<DType> dtype = {});
+
+// A dict of tensors or arrays by name, as tensors off the tape.
+NamedTensors named_tensors(const py::dict& tensors);
 
 // Ids and targets: tensors and arrays of any integer dtype, as int64.
 Tensor as_ids(const char* operation, const char* argument, const py::object& value);

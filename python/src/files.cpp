@@ -6,21 +6,9 @@
 namespace rnncore::python {
 namespace {
 
-using Named = std::vector<std::pair<std::string, Tensor>>;
-
-py::dict to_dict(const Named& tensors) {
+py::dict to_dict(const NamedTensors& tensors) {
   py::dict result;
   for (const auto& [name, tensor] : tensors) result[py::str(name)] = tensor;
-  return result;
-}
-
-Named from_dict(const py::dict& tensors) {
-  Named result;
-  for (const auto& [name, value] : tensors) {
-    const auto object = py::reinterpret_borrow<py::object>(value);
-    result.emplace_back(name.cast<std::string>(),
-                        py::isinstance<Tensor>(value) ? value.cast<Tensor>().detach() : to_tensor(object));
-  }
   return result;
 }
 
@@ -75,6 +63,16 @@ void bind_model_spec(py::module_& m) {
 
 }  // namespace
 
+NamedTensors named_tensors(const py::dict& tensors) {
+  NamedTensors result;
+  for (const auto& [name, value] : tensors) {
+    const auto object = py::reinterpret_borrow<py::object>(value);
+    result.emplace_back(name.cast<std::string>(),
+                        py::isinstance<Tensor>(value) ? value.cast<Tensor>().detach() : to_tensor(object));
+  }
+  return result;
+}
+
 void bind_files(py::module_& m) {
   m.def(
       "load_tensors",
@@ -96,7 +94,7 @@ void bind_files(py::module_& m) {
       "save_tensors",
       [](const py::object& path, const py::dict& tensors, const std::map<std::string, std::string>& metadata) {
         const std::string name = path_of(path);
-        const TensorFile file{from_dict(tensors), metadata};
+        const TensorFile file{named_tensors(tensors), metadata};
         without_gil([&] { save_tensors(name, file); });
       },
       py::arg("path"), py::arg("tensors"), py::arg("metadata") = std::map<std::string, std::string>{},
@@ -125,7 +123,7 @@ void bind_files(py::module_& m) {
       [](const py::object& path, const ModelSpec& spec, const py::dict& parameters, const std::string& vocabulary_json,
          const std::string& training_json, const std::string& assets_json) {
         const std::string name = path_of(path);
-        const Model model(spec, from_dict(parameters), vocabulary_json, training_json, assets_json);
+        const Model model(spec, named_tensors(parameters), vocabulary_json, training_json, assets_json);
         without_gil([&] { save_model(name, model); });
       },
       py::arg("path"), py::arg("spec"), py::arg("parameters"), py::arg("vocabulary_json") = "null",

@@ -47,6 +47,7 @@ PYBIND11_MODULE(_core, m) {
   bind_wiring(m);
   bind_optim(m);
   bind_files(m);
+  bind_model_stream(m);
 }
 
 }  // namespace rnncore::python

@@ -118,7 +118,8 @@ class RNNCORE_EXPORT Model {
 };
 
 // Steps a whole model for N parallel streams: the same bits as `Model::forward` over the sequence. Everything is
-// allocated at construction: step() allocates nothing, locks nothing, makes no system call and starts no thread.
+// allocated at construction: step() allocates nothing, locks nothing, makes no system call and, unless use_threads(true)
+// was called, starts no thread.
 class RNNCORE_EXPORT ModelStream {
  public:
   explicit ModelStream(const Model& model, std::int64_t batch = 1);
@@ -138,6 +139,8 @@ class RNNCORE_EXPORT ModelStream {
   bool step(const std::int64_t* ids, float* out) noexcept;
   bool step(const std::int64_t* ids, double* out) noexcept;
 
+  // At most get_num_threads() threads where the work of a step deserves them, instead of one. The bits stay the same.
+  void use_threads(bool on);
   void reset() noexcept;                     // all streams to the initial state
   void reset(std::int64_t stream) noexcept;  // one stream
   // Snapshots of all streams as plain bytes, e.g. to take back a step: neither allocates.

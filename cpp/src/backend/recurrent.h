@@ -160,6 +160,8 @@ class RowStack {
   };
   virtual ~RowStack() = default;
   virtual void step(const void* x, void* y) noexcept = 0;  // x (I of the first layer), y (R of the last one)
+  // Whether a step may be shared by a team, where reading the weights takes long enough; at first: no.
+  virtual void use_threads(bool on) = 0;
   // x = embedding[token] instead: (V, I), which must live on. A token's product with the first layer's weights is kept
   // when it is first made.
   virtual void set_embedding(std::int64_t V, const void* embedding) = 0;

@@ -1,4 +1,4 @@
-// ModelStream: embedding row or features -> Stream -> head, over buffers that were allocated at construction.
+// ModelStream: token or features -> Stream -> head, over buffers that were allocated at construction.
 #include <cstring>
 
 #include "core/tensor_impl.h"
@@ -16,10 +16,11 @@ struct ModelStream::Impl {
   std::int64_t batch, width, outputs, vocabulary;  // width: of the stack's output; vocabulary: 0 with features
   std::int64_t inputs;                             // of the stack
   DType dtype;
-  Tensor embedding, bias;  // copies
+  Tensor bias;  // a copy
   backend::PackedPtr head;
-  Tensor rows, hidden;  // (N, I) looked up, (N, width)
-  void *rows_data = nullptr, *hidden_data = nullptr;
+  Tensor hidden;  // (N, width)
+  void* hidden_data = nullptr;
+  int threads = 1;  // of the head's product; 0: as many as it deserves
 
   Impl(const Model& model, std::int64_t N)
       : stack(model.spec().recurrent, model.stack_parameters(), N),
@@ -35,14 +36,11 @@ struct ModelStream::Impl {
     bias = model.parameter("head.bias").clone();
     hidden = Tensor::zeros({batch, width}, dtype);
     hidden_data = hidden.mutable_raw();
-    if (vocabulary == 0) return;
-    embedding = model.parameter("embedding.weight").clone();
-    rows = Tensor::zeros({batch, inputs}, dtype);
-    rows_data = rows.mutable_raw();
+    if (vocabulary > 0) stack.set_embedding(model.parameter("embedding.weight"));
   }
 
-  template <typename T>
-  bool step(const T* in, T* out) noexcept {
+  template <typename In, typename T>
+  bool step(const In* in, T* out) noexcept {
     stack.step(in, static_cast<T*>(hidden_data));
     // Starting from c gives the chain that starting from the bias gives, without the kernel's padded copy of it.
     for (std::int64_t n = 0; n < batch; ++n) std::memcpy(out + n * outputs, bias.raw(), bytes_of(outputs, dtype));
@@ -58,7 +56,7 @@ struct ModelStream::Impl {
     g.ldc = outputs;
     g.accumulate = true;
     g.packed_b = head.get();
-    g.threads = 1;
+    g.threads = threads;
     backend::gemm(Device::cpu, g);
     return true;
   }
@@ -73,11 +71,7 @@ struct ModelStream::Impl {
     if (vocabulary == 0 || dtype != dtype_of<T>::value) return false;
     for (std::int64_t n = 0; n < batch; ++n)
       if (ids[n] < 0 || ids[n] >= vocabulary) return false;
-    const T* table = static_cast<const T*>(embedding.raw());
-    T* to = static_cast<T*>(rows_data);
-    for (std::int64_t n = 0; n < batch; ++n)
-      std::memcpy(to + n * inputs, table + ids[n] * inputs, bytes_of(inputs, dtype));
-    return step(static_cast<const T*>(to), out);
+    return step(ids, out);
   }
 };
 
@@ -99,6 +93,10 @@ bool ModelStream::step(const float* in, float* out) noexcept { return impl_->ste
 bool ModelStream::step(const double* in, double* out) noexcept { return impl_->step_features(in, out); }
 bool ModelStream::step(const std::int64_t* ids, float* out) noexcept { return impl_->step_tokens(ids, out); }
 bool ModelStream::step(const std::int64_t* ids, double* out) noexcept { return impl_->step_tokens(ids, out); }
+void ModelStream::use_threads(bool on) {
+  impl_->stack.use_threads(on);
+  impl_->threads = on ? 0 : 1;
+}
 void ModelStream::reset() noexcept { impl_->stack.reset(); }
 void ModelStream::reset(std::int64_t stream) noexcept { impl_->stack.reset(stream); }
 std::size_t ModelStream::state_bytes() const noexcept { return impl_->stack.state_bytes(); }

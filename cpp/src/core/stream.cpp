@@ -69,8 +69,8 @@ struct Stream::Impl {
     call.buffers.ages = static_cast<std::int64_t*>(make(s.ages, DType::int64));
   }
   void use_threads(bool on) {
+    if (rows) return rows->use_threads(on);
     for (Layer& layer : layers) {
-      if (rows) return;
       layer.call.threads = on ? 0 : 1;
       allocate(layer);
     }

@@ -125,6 +125,7 @@ std::vector<GeneratedText> generate(const Model& model, std::string_view prompt,
   Generator generator(options.seed);
   std::vector<Collector> collectors(static_cast<std::size_t>(options.num_samples), Collector(vocabulary, options.stop));
   ModelStream stream = model.stream(options.num_samples);
+  stream.use_threads(true);
   const std::int64_t N = options.num_samples, V = model.spec().vocab_size;
   Tensor logits = Tensor::empty({N, V}, model.dtype());
   const auto step = [&](const std::int64_t* ids) {

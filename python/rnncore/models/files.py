@@ -7,7 +7,7 @@ import json
 import os
 from typing import Any
 
-from rnncore import Generator, _core
+from rnncore import Generator, Tensor, _core
 from rnncore._messages import message
 from rnncore.data.text import PathLike
 from rnncore.models.base import Model
@@ -37,12 +37,18 @@ def model_class(kind: str) -> type[Model]:
 def save(model: Model, path: PathLike) -> None:
     """See `Model.save`."""
     spec = model.spec()
-    parameters = {name: value for name, value in model.state_dict().items() if not (spec.tie_weights and name == _TIED)}
+    parameters = file_parameters(model)
     assets = model.assets()
     vocabulary = assets.pop("vocabulary", None)
     facts = json.dumps(model.training_facts, allow_nan=False)
     rest = json.dumps(assets or None, allow_nan=False)
     _core.save_model(os.fspath(path), spec, parameters, json.dumps(vocabulary), facts, rest)
+
+
+def file_parameters(model: Model) -> dict[str, Tensor]:
+    """The parameters under the names that they have in a model file, where a tied one stands once."""
+    tied = model.spec().tie_weights
+    return {name: value for name, value in model.state_dict().items() if not (tied and name == _TIED)}
 
 
 def load(path: PathLike, *, generator: Generator | None = None) -> Model:

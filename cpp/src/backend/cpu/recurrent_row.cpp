@@ -21,6 +21,14 @@ class Rows final : public backend::RowStack {
     step_layers(y);
   }
 
+  void use_threads(bool on) override {
+    constexpr double kWorthATeam = 2e4;  // nanoseconds to gain: a team starts and ends with each step
+    double work = 0;
+    for (const One& layer : layers_) work += layer.work;
+    const int threads = on ? threads_for(work) : 1;
+    threads_ = work / kRowRate * (1 - 1.0 / threads) > kWorthATeam ? threads : 1;
+  }
+
   void set_embedding(std::int64_t V, const void* embedding) override {
     constexpr std::size_t kMostBytes = std::size_t{256} << 20;  // beyond it the products are made again at each step
     embedding_ = static_cast<const T*>(embedding);
@@ -57,38 +65,56 @@ class Rows final : public backend::RowStack {
   struct One {
     RowStep<T> args;
     void (*run)(const RowStep<T>&) = nullptr;
+    T* next = nullptr;  // where h_prev stands
     backend::PackedPtr input, recurrent, projection;
-    Buffer memory;  // two rows of h, one of c, one of the bias
+    Buffer memory;    // two rows of h, one of c, one of the bias
+    double work = 0;  // multiply-adds of a step
+    const T* output() const { return projection ? args.h_prev : args.h; }  // of the step under way
   };
 
   void step_layers(void* y) noexcept {
-    const T* from = nullptr;
-    for (One& layer : layers_) {
-      if (from) layer.args.x = from;
-      layer.run(layer.args);
-      if (layer.projection) {
-        project(layer);
-        from = layer.args.h_prev;
-      } else {
-        from = layer.args.h;
-        layer.args.h = const_cast<T*>(layer.args.h_prev);
-        layer.args.h_prev = from;
+    for (std::size_t i = 1; i < layers_.size(); ++i) layers_[i].args.x = layers_[i - 1].output();
+    if (threads_ > 1)
+      run_team(threads_, [this](const Member& m) { share_layers(m); });
+    else
+      for (const One& layer : layers_) {
+        layer.run(layer.args);
+        if (layer.projection) project(Member{}, layer);
       }
+    for (One& layer : layers_) {
       layer.args.downwards = !layer.args.downwards;
+      if (layer.projection) continue;
+      std::swap(layer.args.h, layer.next);
+      layer.args.h_prev = layer.next;
     }
-    std::memcpy(y, from, output_bytes_);
+    std::memcpy(y, layers_.back().args.h_prev, output_bytes_);
+  }
+
+  // Each member takes some units of every layer, always the same ones: its share of the weights stays in its caches.
+  void share_layers(const Member& m) const noexcept {
+    for (const One& layer : layers_) {
+      RowStep<T> mine = layer.args;
+      const Range vectors = m.share(layer.args.vector_end);
+      mine.vector_begin = vectors.begin;
+      mine.vector_end = vectors.end;
+      if (vectors.size() > 0) layer.run(mine);
+      m.barrier();
+      if (!layer.projection) continue;
+      project(m, layer);
+      m.barrier();
+    }
   }
 
   // h from the cell's output, into the row that the cell has read.
-  void project(const One& layer) const noexcept {
+  void project(const Member& m, const One& layer) const noexcept {
     RowProduct<T> p;
     p.a = layer.args.h;
     p.run = layer.args.H;
     p.b = layer.projection.get();
-    p.c = const_cast<T*>(layer.args.h_prev);
+    p.c = layer.next;
     p.rows = 1;
     p.columns = layer.args.R;
-    row_product(Member{}, p);
+    row_product(m, p);
   }
 
   // The first layer's input product of one row, with the bias.
@@ -126,8 +152,10 @@ class Rows final : public backend::RowStack {
     one.args.vector_end = (g.H + l.k.lanes - 1) / l.k.lanes;
     one.args.input_weights = one.input->template data<T>();
     one.args.weights = one.recurrent->template data<T>();
-    one.args.h_prev = memory;
+    one.args.h_prev = one.next = memory;
     one.args.h = memory + l.units;
+    one.work = static_cast<double>(l.units) * static_cast<double>(layer.I * l.k.input_count + one.args.R * l.k.recurrent_count);
+    if (one.projection) one.work += static_cast<double>(g.H * one.args.R);
     if (l.k.cell) one.args.c_prev = one.args.c = memory + 2 * l.units;
     T* const bias = memory + 3 * l.units;
     fill_bias(l, layer.bias_ih, layer.bias_hh, bias);
@@ -138,6 +166,7 @@ class Rows final : public backend::RowStack {
   }
 
   std::vector<One> layers_;
+  int threads_ = 1;
   std::int64_t gate_values_ = 0;  // of the first layer
   const T* embedding_ = nullptr;
   Buffer products_;  // (V, gate_values_)
