@@ -233,6 +233,8 @@ def test_what_rnncore_has_and_torch_has_not(torch: Any) -> None:
         (convert.Chain({"x": nn.GRU(2, 3, reset_after=False)}), r"layer 'x' \(GRU\): .*gru-reset-before"),
         (nn.LSTM(2, [3, 4]), "one size"),
         (nn.LSTM(2, 3, peephole=True), "no options of the cell, got peephole"),
+        (nn.LSTMCell(2, 3, coupled=True), "no options of the cell, got coupled"),
+        (nn.LSTMCell(2, 3, proj_size=2), "no projection, got proj_size=2; torch.nn has none"),
         (nn.NLLLoss(), "NLLLoss"),
     ]:
         with pytest.raises(ConversionError, match=message):

@@ -135,5 +135,5 @@ def _last_step(writer: Writer, name: str, leaf: LastStep, value: str) -> str:
 
 
 _WIDTHS = ("input_size", "in_features", "size")  # what layers call the size of their input
-_CELLS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
+_CELLS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell, nn.MGUCell, nn.IndRNNCell)
 _FUNCTIONS: dict[type[nn.Module], str] = {nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid", nn.ReLU: "Relu"}

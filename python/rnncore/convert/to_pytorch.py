@@ -106,6 +106,8 @@ def _recurrent(ours: Any, place: str) -> _Call:
 
 def _cell(ours: Any, place: str) -> _Call:
     name = _torch_cell(ours, place)
+    if ours.spec.proj_size:
+        raise refusal(_OPERATION, place, "no projection", f"proj_size={ours.spec.proj_size}", "torch.nn has none")
     options = {"nonlinearity": ours.nonlinearity} if name == "RNN" else {}
     return f"{name}Cell", (ours.input_size, ours.hidden_size, ours.bias), options
 

@@ -6,7 +6,7 @@ it repeatable. A module made without one seeds its own from the operating system
 
 from rnncore.nn import functional, init
 from rnncore.nn.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
-from rnncore.nn.cells import GRUCell, LSTMCell, RNNCell
+from rnncore.nn.cells import GRUCell, IndRNNCell, LSTMCell, MGUCell, RNNCell
 from rnncore.nn.containers import ModuleList, Sequential
 from rnncore.nn.gated import MGU, IndRNN
 from rnncore.nn.layers import Dropout, Embedding, LayerNorm, Linear
@@ -35,12 +35,14 @@ __all__ = [
     "Embedding",
     "GRUCell",
     "IndRNN",
+    "IndRNNCell",
     "L1Loss",
     "LSTMCell",
     "Layer",
     "LayerNorm",
     "Linear",
     "LogSoftmax",
+    "MGUCell",
     "MSELoss",
     "Module",
     "ModuleList",

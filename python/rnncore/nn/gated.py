@@ -3,28 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from rnncore._core import Generator, Tensor
+from rnncore._core import Generator
 from rnncore.nn.options import ActivationChoice, cell_options
-from rnncore.nn.recurrent import _ARGUMENTS, _CALL, _REGULARISERS, State, _Recurrent
-
-
-class _OneState(_Recurrent):
-    """Cells whose state is h alone."""
-
-    def forward(
-        self,
-        input: Tensor,
-        hx: State | None = None,
-        *,
-        lengths: Any = None,
-        reset_mask: Any = None,
-        generator: Generator | None = None,
-        embedding: Tensor | None = None,
-    ) -> tuple[Tensor, Any]:
-        output, h_n, _ = self._run(input, hx, None, lengths, reset_mask, generator, embedding)
-        return output, h_n
+from rnncore.nn.plain import _ARGUMENTS, _CALL, _REGULARISERS, _OneState
 
 
 class MGU(_OneState):  # noqa: D101 (shared parts are spliced in)

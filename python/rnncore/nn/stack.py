@@ -12,7 +12,7 @@ from rnncore._core import Generator, RecurrentSpec, Stream, Tensor
 from rnncore._tensor import as_tensor
 from rnncore.nn import init
 from rnncore.nn.module import Module, Parameter, generator_or_fresh
-from rnncore.nn.recurrent import open_stream
+from rnncore.nn.plain import open_stream
 
 _STACK_DEFAULTS: dict[str, Any] = {
     "merge": "concat",
