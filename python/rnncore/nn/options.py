@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rnncore._core import activation_names
@@ -43,7 +44,26 @@ def cell_options(
         options["activations"] = {
             place: activation(operation, f"activations[{place!r}]", choice) for place, choice in activations.items()
         }
+    check_finite(operation, options)
     return options
+
+
+def check_finite(operation: str, options: Any, where: str = "") -> None:
+    """No NaN and no infinity, which JSON has no word for, anywhere in a specification.
+
+    >>> check_finite("lstm", {"activations": {"gate": {"alpha": float("nan")}}})
+    Traceback (most recent call last):
+    ValueError: [lstm] activations.gate.alpha: expected a finite number, got nan
+    """
+    if isinstance(options, float) and not math.isfinite(options):
+        raise ValueError(message(operation, where, "a finite number", str(options)))
+    inside: Iterable[tuple[Any, Any]] = ()
+    if isinstance(options, Mapping):
+        inside = ((f".{name}" if where else name, value) for name, value in options.items())
+    elif isinstance(options, (list, tuple)):
+        inside = ((f"[{i}]", value) for i, value in enumerate(options))
+    for name, value in inside:
+        check_finite(operation, value, f"{where}{name}")
 
 
 # Defaults other than 0 and False.

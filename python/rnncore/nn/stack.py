@@ -12,6 +12,7 @@ from rnncore._core import Generator, RecurrentSpec, Stream, Tensor
 from rnncore._tensor import as_tensor
 from rnncore.nn import init
 from rnncore.nn.module import Module, Parameter, generator_or_fresh
+from rnncore.nn.options import check_finite
 from rnncore.nn.plain import open_stream
 
 _STACK_DEFAULTS: dict[str, Any] = {
@@ -82,6 +83,7 @@ def recurrent_spec(
         "dropout": dropout,
         **{name: value for name, value in options.items() if value != _STACK_DEFAULTS[name]},
     }
+    check_finite("recurrent", text)
     return _core.recurrent_spec(json.dumps(text))
 
 
