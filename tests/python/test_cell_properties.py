@@ -212,7 +212,7 @@ def test_gradients_are_central_differences(
 ) -> None:
     """Along one random direction of each leaf, in float64, masks of dropout and zoneout included.
 
-    Layer normalisation bends within sqrt(1e-5) = 3e-3 where a row's values are nearly equal; differences of fourth order
+    Layer normalisation bends within sqrt(1e-5) = 3e-3 where values of a row are nearly equal; fourth-order differences
     with a step of 2e-5 leave 1e-8 there, and rounding 1e-10.
     """
     stack = build([layer], seed, "float64", bidirectional=both)
