@@ -56,6 +56,7 @@ def cell_layers(draw: Any, smooth: bool = False) -> Layer:
     offered: dict[str, st.SearchStrategy[Any]] = {
         "clip": st.sampled_from([0.8, 2.0]) if not smooth else st.just(50.0),
         "zoneout_h": probability(),
+        "layer_norm": st.just(True),
     }
     if cell != "indrnn":
         offered["state_dropout"] = probability()
@@ -66,11 +67,8 @@ def cell_layers(draw: Any, smooth: bool = False) -> Layer:
         )
     if cell.startswith("rnn"):
         offered["leak"] = st.sampled_from([0.2, 0.7])
-        offered["layer_norm"] = st.just(True)
-    if cell == "gru":
-        offered["layer_norm"] = st.just(True)
     if lstm:
-        offered |= {name: st.just(True) for name in ("peephole", "coupled", "layer_norm")}
+        offered |= {name: st.just(True) for name in ("peephole", "coupled")}
         offered |= {"forget_gate": st.just(False), "zoneout_c": probability()}
         if not smooth:  # its gradient is not that of the loss
             offered["truncate_gates"] = st.just(True)

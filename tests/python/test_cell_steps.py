@@ -35,7 +35,10 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("GRU", {"activations": {"gate": "hard-sigmoid", "candidate": "relu"}, "clip": 1.3}),
     ("MGU", {"zoneout": 0.2, "activations": {"candidate": "softsign"}}),
     ("MGU", {"clip": 1.1}),
+    ("MGU", {"layer_norm": True}),
+    ("GRU", {"reset_after": False, "layer_norm": True}),
     ("IndRNN", {}),
+    ("IndRNN", {"layer_norm": True, "nonlinearity": "tanh"}),
     ("IndRNN", {"nonlinearity": "tanh", "zoneout": 0.2}),
 ]
 IDS = [f"{kind}-{'-'.join(options) or 'plain'}" for kind, options in CASES]

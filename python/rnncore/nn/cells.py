@@ -211,11 +211,12 @@ class MGUCell(_OneStateCell):
         *,
         clip: float = 0.0,
         activations: Mapping[str, ActivationChoice] | None = None,
+        layer_norm: bool = False,
         zoneout: float = 0.0,
         dtype: str = "float32",
         generator: Generator | None = None,
     ) -> None:
-        options = cell_options("mgucell", activations, zoneout, clip=clip)
+        options = cell_options("mgucell", activations, zoneout, clip=clip, layer_norm=layer_norm)
         super().__init__("mgu", input_size, hidden_size, bias, dtype, generator, options)
 
 
@@ -235,11 +236,12 @@ class IndRNNCell(_OneStateCell):
         nonlinearity: ActivationChoice = "relu",
         *,
         clip: float = 0.0,
+        layer_norm: bool = False,
         zoneout: float = 0.0,
         dtype: str = "float32",
         generator: Generator | None = None,
     ) -> None:
         chosen = {} if nonlinearity == "relu" else {"candidate": nonlinearity}
-        options = cell_options("indrnncell", chosen, zoneout, clip=clip)
+        options = cell_options("indrnncell", chosen, zoneout, clip=clip, layer_norm=layer_norm)
         super().__init__("indrnn", input_size, hidden_size, bias, dtype, generator, options)
         self.nonlinearity = nonlinearity
