@@ -97,8 +97,8 @@ struct OutputLayer {
 
   // Rows whose logits (with their gradient in place) stay in cache, but enough of them to keep the product busy.
   std::int64_t block_rows() const {
-    const std::int64_t fit = (std::int64_t{1} << 21) / std::max<std::int64_t>(1, classes) / 16 * 16;
-    return std::min(rows, std::max<std::int64_t>(64, std::min<std::int64_t>(2048, fit)));
+    const std::int64_t fit = (std::int64_t{1} << 21) / std::max<std::int64_t>(1, classes) / 48 * 48;
+    return std::min(rows, std::max<std::int64_t>(96, std::min<std::int64_t>(2400, fit)));
   }
   template <typename P>
   P* row(P* base, std::int64_t r, std::int64_t cols) const {
@@ -107,50 +107,22 @@ struct OutputLayer {
   }
 };
 
-backend::Gemm product_of(const OutputLayer& layer, std::int64_t M, std::int64_t N, std::int64_t K) {
+// dlogits (count, classes) of rows [first, first + count): their share of the gradients of weight and bias.
+void add_gradients(OutputLayer& layer, std::int64_t first, std::int64_t count, const void* dlogits) {
   backend::Gemm g;
   g.dtype = layer.x.dtype();
-  g.M = M;
-  g.N = N;
-  g.K = K;
-  g.ldc = N;
-  return g;
-}
-
-// dlogits (count, classes) of rows [first, first + count): their share of the three gradients.
-void add_gradients(OutputLayer& layer, std::int64_t first, std::int64_t count, const void* dlogits, void* dx,
-                   void* dweight, Tensor& dbias_block) {
-  const Device device = layer.x.device();
-  if (dx != nullptr) {
-    backend::Gemm g = product_of(layer, count, layer.inputs, layer.classes);
-    const auto packed = packed_weight(layer.weight, false);
-    g.a = dlogits;
-    g.lda = layer.classes;
-    g.b = layer.weight.raw();
-    g.ldb = layer.inputs;
-    g.packed_b = packed.get();
-    g.c = layer.row(dx, first, layer.inputs);
-    backend::gemm(device, g);
-  }
-  if (dweight != nullptr) {
-    backend::Gemm g = product_of(layer, layer.classes, layer.inputs, count);
-    g.trans_a = true;
-    g.a = dlogits;
-    g.lda = layer.classes;
-    g.b = layer.row(layer.x.raw(), first, layer.inputs);
-    g.ldb = layer.inputs;
-    g.c = dweight;
-    g.accumulate = first > 0;
-    backend::gemm(device, g);
-  }
-  if (layer.dbias.defined()) {
-    backend::sum_axis(device, layer.x.dtype(), 1, count, layer.classes, 1.0, dlogits, dbias_block.mutable_raw());
-    if (first == 0) {
-      layer.dbias.copy_(dbias_block);
-    } else {
-      layer.dbias.add_(dbias_block);
-    }
-  }
+  g.trans_a = true;
+  g.M = layer.classes;
+  g.N = layer.inputs;
+  g.K = count;
+  g.a = dlogits;
+  g.lda = layer.classes;
+  g.b = layer.row(layer.x.raw(), first, layer.inputs);
+  g.ldb = g.ldc = layer.inputs;
+  g.c = layer.dweight.mutable_raw();
+  g.a_sums = layer.dbias.defined() ? layer.dbias.mutable_raw() : nullptr;
+  g.accumulate = first > 0;
+  backend::gemm(layer.x.device(), g);
 }
 
 // Sum of the row losses; fills the gradients that are defined.
@@ -158,36 +130,32 @@ double run_output_layer(OutputLayer& layer, const LossOptions& options) {
   const NoGradGuard guard;
   const Device device = layer.x.device();
   const std::int64_t block = layer.block_rows();
-  Tensor logits = Tensor::empty({block, layer.classes}, layer.x.dtype()), dbias_block;
-  if (layer.dbias.defined()) dbias_block = Tensor::empty({layer.classes}, layer.x.dtype());
-  Tensor losses = Tensor::empty({layer.rows}, DType::float64), log_sums = Tensor::empty({block}, DType::float64);
-  backend::CrossEntropy loss = describe(options, layer.x.dtype(), layer.classes, false);
+  Tensor logits = Tensor::empty({block, layer.classes}, layer.x.dtype());
+  Tensor losses = Tensor::empty({layer.rows}, DType::float64);
+  const bool weight_wanted = layer.dweight.defined(), bias_alone = layer.dbias.defined() && !weight_wanted;
   const auto packed = packed_weight(layer.weight, true);
-  void* z = logits.mutable_raw();
-  void* dx = layer.dx.defined() ? layer.dx.mutable_raw() : nullptr;
-  void* dweight = layer.dweight.defined() ? layer.dweight.mutable_raw() : nullptr;
-  double* row_loss = losses.mutable_data<double>();
-  loss.x = z;
-  loss.log_sums = log_sums.mutable_data<double>();
+  const auto packed_back = layer.dx.defined() ? packed_weight(layer.weight, false) : backend::PackedPtr();
+  backend::OutputBlock b;
+  b.loss = describe(options, layer.x.dtype(), layer.classes, false);
+  b.inputs = layer.inputs;
+  b.weight = packed.get();
+  b.weight_t = packed_back.get();
+  b.bias = layer.bias.defined() ? layer.bias.raw() : nullptr;
+  b.logits = logits.mutable_raw();
+  b.gradient = layer.dx.defined() || weight_wanted || bias_alone;
+  b.scale = layer.scale;
+  Tensor sums = bias_alone ? Tensor::empty({layer.classes}, layer.x.dtype()) : Tensor();
   for (std::int64_t first = 0; first < layer.rows; first += block) {
-    const std::int64_t count = std::min(block, layer.rows - first);
-    backend::Gemm g = product_of(layer, count, layer.classes, layer.inputs);
-    g.trans_b = true;
-    g.a = layer.row(layer.x.raw(), first, layer.inputs);
-    g.lda = layer.inputs;
-    g.b = layer.weight.raw();
-    g.ldb = layer.inputs;
-    g.packed_b = packed.get();
-    g.bias = layer.bias.defined() ? layer.bias.raw() : nullptr;
-    g.c = z;
-    backend::gemm(device, g);
-    loss.rows = count;
-    loss.targets = layer.targets.data<std::int64_t>() + first;
-    loss.losses = row_loss + first;
-    backend::cross_entropy(device, loss);
-    if (dx == nullptr && dweight == nullptr && !layer.dbias.defined()) continue;
-    backend::cross_entropy_backward(device, loss, layer.scale, nullptr, z);
-    add_gradients(layer, first, count, z, dx, dweight, dbias_block);
+    b.loss.rows = std::min(block, layer.rows - first);
+    b.loss.targets = layer.targets.data<std::int64_t>() + first;
+    b.loss.losses = losses.mutable_data<double>() + first;
+    b.x = layer.row(layer.x.raw(), first, layer.inputs);
+    b.dx = layer.dx.defined() ? layer.row(layer.dx.mutable_raw(), first, layer.inputs) : nullptr;
+    backend::output_block(device, b);
+    if (weight_wanted) add_gradients(layer, first, b.loss.rows, b.logits);
+    if (!bias_alone) continue;
+    backend::sum_axis(device, layer.x.dtype(), 1, b.loss.rows, layer.classes, 1.0, b.logits, sums.mutable_raw());
+    layer.dbias.add_(sums);  // zero at first
   }
   return total_of(losses);
 }
