@@ -74,6 +74,34 @@ def test_deep_stacks_need_connections() -> None:
     assert residual < plain - 0.2
 
 
+def test_forecasts_stand_beside_naive_ones() -> None:
+    output = run(EXAMPLES / "forecasting.py", "--quick")
+    for name in ("lstm", "repeat last", "seasonal naive (12)", "linear (24)"):
+        assert re.search(rf"^{re.escape(name)} +\d\.\d+ +\d\.\d+$", output, re.MULTILINE), name
+    spoilt, found = re.search(r"row (\d+): .* row (\d+)", output).groups()  # type: ignore[union-attr]
+    assert int(found) - int(spoilt) in (0, 1)  # where it enters, or where it is believed
+
+
+def test_music_is_more_than_single_keys() -> None:
+    output = run(EXAMPLES / "music.py", "--quick")
+    nats = float(re.search(r"test: ([\d.]+) nats", output).group(1))  # type: ignore[union-attr]
+    alone = float(re.search(r"in training: ([\d.]+) nats", output).group(1))  # type: ignore[union-attr]
+    assert nats < 0.8 * alone
+
+
+def test_spoken_words_are_told_apart() -> None:
+    pytest.importorskip("scipy")
+    output = run(EXAMPLES / "spoken_digits.py", "--quick")
+    assert float(re.search(r"test: ([\d.]+)%", output).group(1)) > 90  # type: ignore[union-attr]
+
+
+def test_digits_are_learnt_pixel_by_pixel() -> None:
+    output = run(EXAMPLES / "pixel_digits.py", "--quick")
+    shares = [float(share) for share in re.findall(r"epochs +([\d.]+)%", output)]
+    assert len(shares) == 2
+    assert min(shares) > 20  # by chance: 10
+
+
 @needs_torch
 def test_character_rnn_runs_on_pytorch_with_only_the_imports_changed(tmp_path: Path) -> None:
     source = (EXAMPLES / "char_rnn_classification.py").read_text(encoding="utf-8")
