@@ -47,7 +47,7 @@ RNNCORE_C_FUNCTION rnncore_status rnncore_model_parse(const void* bytes, size_t 
 RNNCORE_C_FUNCTION void rnncore_model_free(rnncore_model* model); /* null is allowed; streams made of it live on */
 
 typedef struct rnncore_model_info {
-  const char* kind;    /* "language_model", "classifier", "tagger", "forecaster", "multilabel", "transcriber"; never freed */
+  const char* kind;    /* "language_model", "classifier", ... (docs/model-files.md); lives as long as the library */
   int64_t vocab_size;  /* V; 0: the model reads features */
   int64_t input_size;  /* features of a step; 1 for tokens */
   int64_t output_size; /* O */
