@@ -1,5 +1,6 @@
 // safetensors and model files.
 #include <map>
+#include <tuple>
 
 #include "bindings.h"
 
@@ -16,11 +17,24 @@ std::string path_of(const py::object& path) {  // str or os.PathLike
   return py::module_::import("os").attr("fspath")(path).cast<std::string>();
 }
 
+using Characters = std::optional<std::tuple<std::int64_t, std::int64_t, RecurrentSpec>>;
+
+CharacterSpec to_characters(const Characters& given) {
+  CharacterSpec characters;
+  if (given) std::tie(characters.vocab_size, characters.embedding_size, characters.recurrent) = *given;
+  return characters;
+}
+
+Characters from_characters(const CharacterSpec& characters) {
+  if (characters.vocab_size == 0) return std::nullopt;
+  return std::make_tuple(characters.vocab_size, characters.embedding_size, characters.recurrent);
+}
+
 void bind_model_spec(py::module_& m) {
   py::class_<ModelSpec>(m, "ModelSpec", "What a whole model is; stored in its file.")
       .def(py::init([](std::int64_t vocab_size, std::int64_t embedding_size, const RecurrentSpec& recurrent,
                        bool tie_weights, double dropout, const std::string& kind, const std::string& pooling,
-                       std::int64_t output_size) {
+                       std::int64_t output_size, const Characters& characters, bool crf, bool bio) {
              ModelSpec spec;
              spec.kind = model_kind_from_name(kind);
              spec.vocab_size = vocab_size;
@@ -30,12 +44,16 @@ void bind_model_spec(py::module_& m) {
              spec.output_size = output_size;
              spec.tie_weights = tie_weights;
              spec.dropout = dropout;
+             spec.characters = to_characters(characters);
+             spec.crf = crf;
+             spec.bio = bio;
              check(spec);
              return spec;
            }),
            py::kw_only(), py::arg("vocab_size") = 0, py::arg("embedding_size") = 0, py::arg("recurrent"),
            py::arg("tie_weights") = false, py::arg("dropout") = 0.0, py::arg("kind") = "language_model",
-           py::arg("pooling") = "none", py::arg("output_size") = 0)
+           py::arg("pooling") = "none", py::arg("output_size") = 0, py::arg("characters") = py::none(),
+           py::arg("crf") = false, py::arg("bio") = false)
       .def_property_readonly("kind", [](const ModelSpec& spec) { return name_of(spec.kind); })
       .def_property_readonly("pooling", [](const ModelSpec& spec) { return name_of(spec.pooling); })
       .def_property_readonly("output_size", &ModelSpec::outputs)
@@ -44,6 +62,9 @@ void bind_model_spec(py::module_& m) {
       .def_readonly("recurrent", &ModelSpec::recurrent)
       .def_readonly("tie_weights", &ModelSpec::tie_weights)
       .def_readonly("dropout", &ModelSpec::dropout)
+      .def_property_readonly("characters", [](const ModelSpec& spec) { return from_characters(spec.characters); })
+      .def_readonly("crf", &ModelSpec::crf)
+      .def_readonly("bio", &ModelSpec::bio)
       .def("parameters",
            [](const ModelSpec& spec) {
              py::list result;
@@ -59,6 +80,53 @@ void bind_model_spec(py::module_& m) {
           py::arg("generator"), py::arg("dtype") = "float32", "Fresh parameters by name, as Model in C++ begins with.")
       .def("to_json", [](const ModelSpec& spec) { return to_json(spec); })
       .def_static("from_json", &model_spec_from_json, py::arg("json"));
+}
+
+// What Model::forward reads, by name; ids may be arrays or lists.
+ModelInput to_input(const py::kwargs& given) {
+  ModelInput input;
+  const std::pair<const char*, Tensor*> ids[] = {{"ids", &input.ids},
+                                                 {"lengths", &input.lengths},
+                                                 {"char_ids", &input.char_ids},
+                                                 {"char_lengths", &input.char_lengths},
+                                                 {"char_index", &input.char_index}};
+  std::size_t known = given.contains("x") ? 1 : 0;
+  for (const auto& [name, tensor] : ids)
+    if (given.contains(name)) {
+      *tensor = as_ids("Model", name, given[name]);
+      ++known;
+    }
+  if (given.contains("x")) input.x = to_tensor(given["x"]);
+  if (known != given.size())
+    throw_argument("Model", "arguments", "ids, x, lengths, char_ids, char_lengths, char_index", "others");
+  return input;
+}
+
+void bind_model(py::module_& m) {
+  py::class_<Model>(m, "Model", "A model as C++ programs load it: forward and decode alone.")
+      .def_static(
+          "load",
+          [](const py::object& path) {
+            const std::string name = path_of(path);
+            return without_gil([&] { return load_model(name); });
+          },
+          py::arg("path"))
+      .def_property_readonly("spec", &Model::spec)
+      .def_property_readonly("labels", &Model::labels)
+      .def(
+          "forward",
+          [](const Model& model, const py::kwargs& given) {
+            const ModelInput input = to_input(given);
+            return without_gil([&] { return model.forward(input).y; });
+          },
+          "y, from ids or x, and lengths, char_ids, char_lengths, char_index.")
+      .def(
+          "decode",
+          [](const Model& model, const py::kwargs& given) {
+            const ModelInput input = to_input(given);
+            return without_gil([&] { return model.decode(input); });
+          },
+          "Classes (N) or tags (T, N); arguments as forward.");
 }
 
 }  // namespace
@@ -108,6 +176,7 @@ void bind_files(py::module_& m) {
       },
       py::arg("path"), py::arg("bytes"), "Temporary name, sync, rename: never half a file.");
   bind_model_spec(m);
+  bind_model(m);
   m.def(
       "load_model",
       [](const py::object& path) {

@@ -100,9 +100,40 @@ void bind_ctc(py::module_& m) {
       "Per sequence a list of (labels, log-probability), best first.");
 }
 
+void bind_crf(py::module_& m) {
+  const auto ids = [](const char* argument, const py::object& value) {
+    return value.is_none() ? Tensor() : as_ids("crf", argument, value);
+  };
+  m.def(
+      "crf_loss",
+      [ids](T emissions, const py::object& targets, T transitions, T start, T end, const py::object& lengths) {
+        const Tensor tags = ids("targets", targets), steps = ids("lengths", lengths);
+        return without_gil([&] { return crf_loss(emissions, {transitions, start, end}, tags, steps); });
+      },
+      py::arg("emissions"), py::arg("targets"), py::arg("transitions"), py::arg("start"), py::arg("end"),
+      py::arg("lengths") = py::none(), "log Z - score of the targets (T, N), for each sequence.");
+  m.def(
+      "crf_decode",
+      [ids](T emissions, T transitions, T start, T end, const py::object& lengths) {
+        const Tensor steps = ids("lengths", lengths);
+        return without_gil([&] { return crf_decode(emissions, {transitions, start, end}, steps); });
+      },
+      py::arg("emissions"), py::arg("transitions"), py::arg("start"), py::arg("end"), py::arg("lengths") = py::none(),
+      "The best tags (T, N), -100 beyond a sequence's length.");
+  m.def(
+      "bio_penalties",
+      [](const std::vector<std::string>& labels, const std::string& dtype) {
+        const CrfWeights penalties = bio_penalties(labels, dtype_from_name(dtype));
+        return py::make_tuple(penalties.transitions, penalties.start, penalties.end);
+      },
+      py::arg("labels"), py::arg("dtype") = "float32",
+      "(transitions, start, end): -infinity where labels would not be BIO.");
+}
+
 }  // namespace
 
 void bind_losses(py::module_& m) {
+  bind_crf(m);
   bind_value_losses(m);
   bind_ctc(m);
 }

@@ -74,6 +74,14 @@ void bind_reductions(py::module_& m, py::class_<Tensor>& c) {
   both(
       m, c, "argmax", [](T a, Axis dim) { return dim ? argmax(a, *dim) : argmax(a.reshape({-1}), 0); },
       py::arg("dim") = py::none(), Release());
+  for (const bool max : {true, false})
+    m.def(
+        max ? "max_over_time" : "mean_over_time",
+        [max](T a, const py::object& lengths) {
+          const Tensor steps = lengths.is_none() ? Tensor() : as_ids("pooling", "lengths", lengths);
+          return without_gil([&] { return max ? max_over_time(a, steps) : mean_over_time(a, steps); });
+        },
+        py::arg("input"), py::arg("lengths") = py::none());
   both(m, c, "topk", &topk, py::arg("k"), py::arg("dim") = -1);
   both(m, c, "softmax", &softmax, py::arg("dim") = -1, Release());
   both(m, c, "log_softmax", &log_softmax, py::arg("dim") = -1, Release());

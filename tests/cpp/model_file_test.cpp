@@ -176,7 +176,7 @@ TEST_F(ModelFileTest, SpecificationIsReadStrictly) {
       {R"("kind":"language_model")", R"("kind":"oracle")",
        "kind: expected language_model | classifier | tagger | forecaster | multilabel | transcriber, got 'oracle'"},
       {R"("output_size":5)", R"("output_size":6)", "output_size: expected vocab_size = 5, got 6"},
-      {R"("pooling":"none")", R"("pooling":"max")", "pooling: expected none | last | mean, got 'max'"},
+      {R"("pooling":"none")", R"("pooling":"sum")", "pooling: expected none | last | mean | max, got 'sum'"},
       {R"("vocab_size":5)", R"("vocab_size":4611686018427387904)", "vocab_size: expected 1 to"},
       {R"("hidden_size":4)", R"("hidden_size":4e0)", "layers[0].hidden_size: expected an integer, got 4.0"},
       {R"("hidden_size":4)", R"("hidden_size":-4)", "hidden_size: expected 1 to"},

@@ -29,6 +29,7 @@ const Kind kKinds[] = {
     {"forecaster of the end", ModelKind::forecaster, false, Pooling::last, false, false},
     {"transcriber", ModelKind::transcriber, false, Pooling::none, true, false},
     {"multilabel", ModelKind::multilabel, false, Pooling::none, false, false},
+    {"classifier by maximum", ModelKind::classifier, true, Pooling::max, true, false},
 };
 
 ModelSpec spec_of(const Kind& kind, CellKind cell = CellKind::lstm) {
@@ -69,6 +70,7 @@ Tensor composed(const Model& model, const ModelInput& input) {
   if (spec.pooling == Pooling::last)
     y = spec.recurrent.bidirectional ? cat({out.state.h[2], out.state.h[3]}, 1) : out.state.h[1];
   if (spec.pooling == Pooling::mean) y = mul(sum(y, 0), 1.0 / kTime);
+  if (spec.pooling == Pooling::max) y = max_over_time(y);
   return linear(y, model.parameter(spec.tie_weights ? "embedding.weight" : "head.weight"),
                 model.parameter("head.bias"));
 }
@@ -91,7 +93,7 @@ TEST(Model, ForwardIsTheCompositionOfItsParts) {
 
 // Pooling sees the valid steps alone: each sequence as if it were the only one, cut to its length.
 TEST(Model, PoolingLeavesOutWhatLiesBeyondTheLength) {
-  for (const Kind& kind : {kKinds[2], kKinds[3], kKinds[6]}) {
+  for (const Kind& kind : {kKinds[2], kKinds[3], kKinds[6], kKinds[9]}) {
     SCOPED_TRACE(kind.name);
     const ModelSpec spec = spec_of(kind);
     Generator generator(4);

@@ -21,8 +21,14 @@ void use(const Model& model) {
     input.ids = Tensor::zeros({2, 1}, DType::int64);
   else
     input.x = Tensor::zeros({2, 1, spec.recurrent.input_size}, model.dtype());
+  if (spec.characters.vocab_size > 0) {
+    input.char_ids = Tensor::zeros({3, 1}, DType::int64);
+    input.char_lengths = Tensor::full({1}, 3, DType::int64);
+    input.char_index = Tensor::zeros({2, 1}, DType::int64);
+  }
   const NoGradGuard guard;
   if (model.forward(input).y.numel() == 0) __builtin_trap();
+  if (spec.kind == ModelKind::classifier || spec.kind == ModelKind::tagger) model.decode(input);
   if (to_json(model_spec_from_json(to_json(spec))) != to_json(spec)) __builtin_trap();
   if (model.has_vocabulary()) model.vocabulary().decode({0});
 }

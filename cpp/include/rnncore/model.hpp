@@ -31,22 +31,37 @@ RNNCORE_EXPORT ModelKind model_kind_from_name(const std::string& name);
 enum class Pooling : std::uint8_t {
   none,  // they do not: every step has its output
   last,  // the last layer's state after the last step (of the reverse direction: after the first)
-  mean   // the mean of the stack's outputs
+  mean,  // the mean of the stack's outputs
+  max    // their maximum, element by element
 };
 RNNCORE_EXPORT const char* name_of(Pooling pooling);
 RNNCORE_EXPORT Pooling pooling_from_name(const std::string& name);
 
+// Words read letter by letter too: a word's characters go through an embedding and a stack, whose last states (of both
+// directions) stand beside the word's own embedding (Ling et al. 2015; Lample et al. 2016).
+struct CharacterSpec {
+  std::int64_t vocab_size = 0;      // characters; 0: words are read as a whole
+  std::int64_t embedding_size = 0;  // of a character
+  RecurrentSpec recurrent;          // input_size: embedding_size
+
+  std::int64_t width() const { return vocab_size > 0 ? recurrent.output_size() : 0; }
+};
+
 // Embedding (V, E), or features -> recurrent stack -> pooling -> linear head (O, width of the stack).
-// Parameter names: "embedding.weight", "rnn.<as parameters_of>", "head.weight" (absent when tied), "head.bias".
+// Parameter names: "embedding.weight", "characters.embedding.weight", "characters.rnn.<as parameters_of>",
+// "rnn.<as parameters_of>", "head.weight" (absent when tied), "head.bias", "crf.transitions", "crf.start", "crf.end".
 struct ModelSpec {
   ModelKind kind = ModelKind::language_model;
   std::int64_t vocab_size = 0;      // V; 0: the model reads features
   std::int64_t embedding_size = 0;  // E; 0 with features
-  RecurrentSpec recurrent;          // input_size: E, or the number of features
+  CharacterSpec characters;         // taggers and classifiers of words
+  RecurrentSpec recurrent;          // input_size: E + characters.width(), or the number of features
   Pooling pooling = Pooling::none;
   std::int64_t output_size = 0;  // O; a language model's may be left 0: V
   bool tie_weights = false;      // language models: the head's weight is the embedding's (E = width of the stack)
   double dropout = 0.0;          // on the stack's input and on its output, in training
+  bool crf = false;              // taggers: transitions between tags (O, O) and at both ends; see crf_loss
+  bool bio = false;              // taggers: decode gives BIO sequences alone (the model has labels)
 
   bool reads_tokens() const { return vocab_size > 0; }
   std::int64_t outputs() const { return kind == ModelKind::language_model ? vocab_size : output_size; }
@@ -60,6 +75,9 @@ using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
 struct ModelInput {
   Tensor ids;                      // int64 (T, N), for a model that reads tokens; or else
+  // Of a model with characters: the different words of the batch, C letters or fewer, and which word stands where.
+  Tensor char_ids, char_lengths;  // int64 (C, U), (U)
+  Tensor char_index;              // int64 (T, N), 0 to U-1
   Tensor x;                        // (T, N, features)
   RecurrentState state;            // empty: zeros
   Tensor lengths;                  // as in RecurrentInput
@@ -96,16 +114,20 @@ class RNNCORE_EXPORT Model {
   void set_vocabulary(const Vocabulary& vocabulary);
   const std::string& vocabulary_json() const { return vocabulary_json_; }  // "null", or one object
   const std::string& training_json() const { return training_json_; }      // facts about the training run, or "null"
-  // What else belongs to the model, for whoever made it: class names, columns with their scales, ...; or "null".
+  // What else belongs to the model, or "null": "labels" (below), and whatever Python's classes keep there.
   const std::string& assets_json() const { return assets_json_; }
+  const std::vector<std::string>& labels() const { return labels_; }  // names of the O outputs, or none
 
   // Differentiable in the parameters (once they ask for gradients), x and the initial state.
   ModelOutput forward(const ModelInput& input) const;
   // The same without head: the stack's output (T, N, H), with dropout in training; pooled (N, H).
   ModelOutput features(const ModelInput& input) const;
+  // The most likely class of each sequence (N), or the best tags (T, N), -100 beyond a sequence's length: of a CRF the
+  // best path; with `bio` never an invalid one. For classifiers and taggers.
+  Tensor decode(const ModelInput& input) const;
   // Gradients are wanted: all parameters become leaves that the tape follows.
   void set_requires_grad(bool value);
-  // Copies and packs the parameters as they are now. Not for bidirectional stacks and mean pooling.
+  // Copies and packs the parameters as they are now. Not for bidirectional stacks, mean and max pooling, characters.
   ModelStream stream(std::int64_t batch = 1) const;
 
  private:
@@ -115,6 +137,7 @@ class RNNCORE_EXPORT Model {
   NamedTensors parameters_;
   std::shared_ptr<const Vocabulary> vocabulary_;
   std::string vocabulary_json_ = "null", training_json_ = "null", assets_json_ = "null";
+  std::vector<std::string> labels_;
 };
 
 // Steps a whole model for N parallel streams: the same bits as `Model::forward` over the sequence. Everything is

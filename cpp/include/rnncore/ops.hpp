@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "rnncore/random.hpp"
@@ -46,6 +47,11 @@ RNNCORE_EXPORT Tensor sum(const Tensor& a, std::int64_t axis, bool keepdim = fal
 RNNCORE_EXPORT Tensor mean(const Tensor& a);
 RNNCORE_EXPORT Tensor mean(const Tensor& a, std::int64_t axis, bool keepdim = false);
 RNNCORE_EXPORT Tensor argmax(const Tensor& a, std::int64_t axis);  // int64, not differentiable; first of equals
+
+// Over each sequence's own steps: a (T, N, F) -> (N, F), the first lengths[n] (int64 (N); undefined: T) of sequence n.
+// Of no step: 0. The maximum's gradient goes to the first of equals.
+RNNCORE_EXPORT Tensor max_over_time(const Tensor& a, const Tensor& lengths = {});
+RNNCORE_EXPORT Tensor mean_over_time(const Tensor& a, const Tensor& lengths = {});
 
 // Normalisation and losses --------------------------------------------------------------------------------
 RNNCORE_EXPORT Tensor softmax(const Tensor& a, std::int64_t axis = -1);
@@ -107,6 +113,23 @@ RNNCORE_EXPORT std::vector<std::vector<CtcHypothesis>> ctc_beam_search(const Ten
                                                                        const Tensor& input_lengths,
                                                                        std::int64_t beam = 16, std::int64_t top = 1,
                                                                        std::int64_t blank = 0);
+
+// Linear-chain conditional random field (Lafferty, McCallum & Pereira 2001) -------------------------------
+// score(y) = start[y_1] + sum_t emissions[t, y_t] + sum_t transitions[y_{t-1}, y_t] + end[y_L]. A weight of -infinity
+// forbids.
+struct CrfWeights {
+  Tensor transitions;  // (K, K): from, to
+  Tensor start, end;   // (K)
+};
+// log Z - score(targets) of each sequence: (N). emissions (T, N, K), targets int64 (T, N), lengths int64 (N) or
+// undefined: T. Forward algorithm in log space. ArgumentError where the weights forbid the targets.
+RNNCORE_EXPORT Tensor crf_loss(const Tensor& emissions, const CrfWeights& weights, const Tensor& targets,
+                               const Tensor& lengths = {});
+// The tags (T, N) of the highest score (Viterbi 1967); -100 beyond a sequence's length. Not differentiable.
+RNNCORE_EXPORT Tensor crf_decode(const Tensor& emissions, const CrfWeights& weights, const Tensor& lengths = {});
+// -infinity where a sequence of these labels would not be BIO ("I-X" after anything but "B-X" and "I-X", or first), else
+// 0: added to a CRF's weights, or alone, they keep invalid sequences out of crf_decode.
+RNNCORE_EXPORT CrfWeights bio_penalties(const std::vector<std::string>& labels, DType dtype = DType::float32);
 
 // Lookup and randomness -----------------------------------------------------------------------------------
 // weight (V, E), ids int64 (...) -> (..., E); the row padding_idx (if >= 0) gets no gradient

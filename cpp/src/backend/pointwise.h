@@ -138,6 +138,38 @@ struct Ctc {
 std::int64_t ctc_space(std::int64_t steps, std::int64_t labels, bool gradient);
 void ctc_loss(Device device, const Ctc& ctc);
 
+// A linear chain of tags (K) over N sequences. Lengths and targets were checked.
+struct Crf {
+  DType dtype = DType::float32;
+  std::int64_t T = 0, N = 0, K = 0;
+  const void* emissions = nullptr;    // (T, N, K)
+  const void* transitions = nullptr;  // (K, K): from, to
+  const void *start = nullptr, *end = nullptr;  // (K)
+  const std::int64_t* lengths = nullptr;        // (N)
+  const std::int64_t* targets = nullptr;        // (T, N)
+  double* alpha = nullptr;                      // (N, T, K): crf_loss writes it, its backward reads it
+  double* losses = nullptr;                     // (N): log Z - score of the targets
+};
+void crf_loss(Device device, const Crf& crf);
+// dx (T, N, K) or null; dweights: transitions (K, K), start (K), end (K) in a row. scales (N): of the losses.
+// space: N (K K + 4 K) doubles.
+void crf_loss_backward(Device device, const Crf& crf, const double* scales, double* space, void* dx, double* dweights);
+// The best tags (T, N); what lies beyond a sequence's length is left as it is. space: N 2 K doubles, back: (N, T, K).
+void crf_decode(Device device, const Crf& crf, double* space, std::int64_t* back, std::int64_t* tags);
+
+// Pooling -----------------------------------------------------------------------------------------------------
+// y (N, F) of x (T, N, F) over the first lengths[n] steps of each sequence (null: T); of no step: 0.
+struct TimePool {
+  DType dtype = DType::float32;
+  std::int64_t T = 0, N = 0, F = 0;
+  const std::int64_t* lengths = nullptr;
+  const void* x = nullptr;
+  void* y = nullptr;
+  std::int32_t* best = nullptr;  // (N, F) for the maximum: its step (the first of equals), -1 of no step; null: the mean
+};
+void pool_time(Device device, const TimePool& pool);
+void pool_time_backward(Device device, const TimePool& pool, const void* dy, void* dx);
+
 // Lookup ------------------------------------------------------------------------------------------------------
 void gather_rows(Device device, DType dtype, std::int64_t count, std::int64_t cols, const void* table,
                  const std::int64_t* ids, void* y);

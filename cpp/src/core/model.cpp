@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::array<const char*, 6> kKinds = {"language_model", "classifier", "tagger",
                                                "forecaster",     "multilabel", "transcriber"};
-constexpr std::array<const char*, 3> kPoolings = {"none", "last", "mean"};
+constexpr std::array<const char*, 4> kPoolings = {"none", "last", "mean", "max"};
 
 template <std::size_t n>
 std::size_t index_of(const char* argument, const std::array<const char*, n>& names, const std::string& name) {
@@ -24,28 +24,40 @@ std::size_t index_of(const char* argument, const std::array<const char*, n>& nam
   throw_argument("ModelSpec", argument, known, "'" + name + "'");
 }
 
-// The mean over the valid steps of y (T, N, H); what stands beyond a sequence's length is zero.
-Tensor mean_over_time(const Tensor& y, const Tensor& lengths) {
-  if (!lengths.defined()) return mean(y, 0);
-  const std::int64_t N = y.size(1);
-  Tensor counts = Tensor::empty({N, 1}, y.dtype());
-  for (std::int64_t n = 0; n < N; ++n) {
-    const auto count = std::max<std::int64_t>(lengths.data<std::int64_t>()[n], 1);
-    if (y.dtype() == DType::float32)
-      counts.mutable_data<float>()[n] = static_cast<float>(count);
-    else
-      counts.mutable_data<double>()[n] = static_cast<double>(count);
-  }
-  return div(sum(y, 0), counts);
-}
-
 Tensor last_state(const RecurrentSpec& spec, const RecurrentState& state) {
   const auto directions = static_cast<std::size_t>(spec.directions());
   const std::vector<Tensor> top(state.h.end() - static_cast<std::ptrdiff_t>(directions), state.h.end());
   return directions == 1 ? top[0] : cat(top, 1);
 }
 
-bool is_of_stack(const std::string& name) { return name.rfind("rnn.", 0) == 0; }
+std::vector<Tensor> under(const NamedTensors& parameters, const std::string& prefix) {
+  std::vector<Tensor> tensors;
+  for (const auto& [name, tensor] : parameters)
+    if (name.rfind(prefix, 0) == 0) tensors.push_back(tensor);
+  return tensors;
+}
+
+bool is_embedding(const std::string& name) {
+  return name == "embedding.weight" || name == "characters.embedding.weight";
+}
+
+// The last states of each word's characters (U, width), one row for each place (T, N, width).
+Tensor character_features(const Model& model, const ModelInput& input) {
+  const std::pair<const char*, const Tensor&> wanted[] = {
+      {"char_ids", input.char_ids}, {"char_lengths", input.char_lengths}, {"char_index", input.char_index}};
+  for (const auto& [argument, tensor] : wanted)
+    if (!tensor.defined())
+      throw_argument("Model::forward", argument, "one, as this model reads characters", "none");
+  RecurrentInput in;
+  in.ids = input.char_ids;
+  in.embedding = model.parameter("characters.embedding.weight");
+  in.lengths = input.char_lengths;
+  in.training = input.training;
+  in.generator = input.generator;
+  const RecurrentSpec& spec = model.spec().characters.recurrent;
+  const RecurrentOutput out = recurrent(spec, under(model.named_parameters(), "characters.rnn."), in);
+  return embedding(last_state(spec, out.state), input.char_index);
+}
 
 }  // namespace
 
@@ -68,7 +80,7 @@ Model::Model(ModelSpec spec, Generator& generator, DType dtype) : spec_(std::mov
     if (info.name == "head.bias" && spec_.tie_weights) generator.next_call();
     if (info.start)
       parameter.fill_(*info.start);
-    else if (info.name == "embedding.weight")
+    else if (is_embedding(info.name))
       generator.normal_(parameter, 0.0, 1.0);
     else
       generator.uniform_(parameter, -bound, bound);
@@ -84,12 +96,7 @@ std::vector<Tensor> Model::parameters() const {
   return tensors;
 }
 
-std::vector<Tensor> Model::stack_parameters() const {
-  std::vector<Tensor> tensors;
-  for (const auto& [name, tensor] : parameters_)
-    if (is_of_stack(name)) tensors.push_back(tensor);
-  return tensors;
-}
+std::vector<Tensor> Model::stack_parameters() const { return under(parameters_, "rnn."); }
 
 Tensor Model::parameter(const std::string& name) const {
   std::string known;
@@ -134,18 +141,20 @@ ModelOutput Model::features(const ModelInput& input) const {
   in.reset_mask = input.reset_mask;
   in.training = input.training;
   in.generator = input.generator;
-  if (!tokens) {
-    in.x = drops ? dropout(input.x, spec_.dropout, true, *input.generator) : input.x;
-  } else if (drops) {
-    in.x = dropout(embedding(parameter("embedding.weight"), input.ids), spec_.dropout, true, *input.generator);
-  } else {  // nothing stands between the embedding and the first layer: its input product is a table
-    in.ids = input.ids;
+  const bool letters = spec_.characters.vocab_size > 0;
+  if (tokens && !drops && !letters) {  // nothing stands between the embedding and the first layer:
+    in.ids = input.ids;                // its input product is a table
     in.embedding = parameter("embedding.weight");
+  } else {
+    in.x = tokens ? embedding(parameter("embedding.weight"), input.ids) : input.x;
+    if (letters) in.x = cat({in.x, character_features(*this, input)}, 2);
+    if (drops) in.x = dropout(in.x, spec_.dropout, true, *input.generator);
   }
   RecurrentOutput out = recurrent(spec_.recurrent, stack_parameters(), in);
   Tensor y = out.y;
   if (spec_.pooling == Pooling::last) y = last_state(spec_.recurrent, out.state);
   if (spec_.pooling == Pooling::mean) y = mean_over_time(y, input.lengths);
+  if (spec_.pooling == Pooling::max) y = max_over_time(y, input.lengths);
   if (drops) y = dropout(y, spec_.dropout, true, *input.generator);
   return {y, std::move(out.state)};
 }
@@ -154,6 +163,23 @@ ModelOutput Model::forward(const ModelInput& input) const {
   ModelOutput out = features(input);
   out.y = linear(out.y, parameter(spec_.tie_weights ? "embedding.weight" : "head.weight"), parameter("head.bias"));
   return out;
+}
+
+Tensor Model::decode(const ModelInput& input) const {
+  if (spec_.kind != ModelKind::classifier && spec_.kind != ModelKind::tagger)
+    throw_argument("Model::decode", "kind", "classifier or tagger", name_of(spec_.kind));
+  const NoGradGuard guard;
+  const Tensor scores = forward(input).y;
+  if (spec_.kind == ModelKind::classifier) return argmax(scores, 1);
+  const std::int64_t O = spec_.outputs();
+  CrfWeights weights{Tensor::zeros({O, O}, dtype()), Tensor::zeros({O}, dtype()), Tensor::zeros({O}, dtype())};
+  if (spec_.crf) weights = {parameter("crf.transitions"), parameter("crf.start"), parameter("crf.end")};
+  if (spec_.bio) {
+    const CrfWeights penalties = bio_penalties(labels_, dtype());
+    weights.transitions = add(weights.transitions, penalties.transitions);
+    weights.start = add(weights.start, penalties.start);
+  }
+  return crf_decode(scores, weights, input.lengths);
 }
 
 ModelStream Model::stream(std::int64_t batch) const { return ModelStream(*this, batch); }

@@ -76,8 +76,12 @@ struct ModelStream::Impl {
 };
 
 ModelStream::ModelStream(const Model& model, std::int64_t batch) {
-  if (model.spec().pooling == Pooling::mean)
-    throw_argument("ModelStream", "pooling", "none or last", "mean", "a mean over time is known at the end only");
+  const ModelSpec& spec = model.spec();
+  if (spec.pooling == Pooling::mean || spec.pooling == Pooling::max)
+    throw_argument("ModelStream", "pooling", "none or last", name_of(spec.pooling),
+                   "what is pooled over time is known at the end only");
+  if (spec.characters.vocab_size > 0)
+    throw_argument("ModelStream", "characters", "none", "a model that reads words letter by letter");
   impl_ = std::make_unique<Impl>(model, batch);
 }
 

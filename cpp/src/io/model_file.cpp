@@ -1,6 +1,7 @@
 // Model files: a safetensors file whose metadata key "rnncore" holds
 //   {"version": 1, "model": <specification>, "vocabulary": null or object, "training": null or object}
-// and, where there is more that belongs to the model, "assets": object.
+// and, where there is more that belongs to the model, "assets": an object ("labels": names of the outputs).
+#include <algorithm>
 #include <map>
 
 #include "io/json.h"
@@ -81,6 +82,22 @@ std::shared_ptr<const Vocabulary> read_vocabulary(const ModelSpec& spec, const i
   return vocabulary;
 }
 
+std::vector<std::string> read_labels(const ModelSpec& spec, const io::Json& assets) {
+  check_facts("assets", assets);
+  std::vector<std::string> labels;
+  if (assets.is_object() && assets.contains("labels")) {
+    const io::Json& names = assets["labels"];
+    const auto is_text = [](const io::Json& name) { return name.is_string(); };
+    const bool good = names.is_array() && std::all_of(names.begin(), names.end(), is_text);
+    if (!good || static_cast<std::int64_t>(names.size()) != spec.outputs())
+      throw io::JsonError("assets.labels: expected output_size = " + std::to_string(spec.outputs()) +
+                          " strings, got " + (good ? std::to_string(names.size()) : io::describe(names)));
+    labels = names.get<std::vector<std::string>>();
+  }
+  if (spec.bio && labels.empty()) throw io::JsonError("assets.labels: expected labels for bio, got none");
+  return labels;
+}
+
 }  // namespace
 
 // Puts a Model together, whole or not at all.
@@ -97,8 +114,8 @@ struct ModelBuilder {
       }
     };
     collect([&] { check_facts("training", training); });
-    collect([&] { check_facts("assets", assets); });
     collect([&] { model.vocabulary_ = read_vocabulary(spec, vocabulary); });
+    collect([&] { model.labels_ = read_labels(spec, assets); });
     if (!problems.empty()) throw io::JsonError(joined(problems));
     model.vocabulary_json_ = io::dump_json(vocabulary);
     model.training_json_ = io::dump_json(training);

@@ -2,7 +2,8 @@
 //   {"version": 1, "model": {"kind": "language_model", "vocab_size": 65, "embedding_size": 128, "tie_weights": false,
 //    "dropout": 0.0, "recurrent": {"input_size": 128, "layers": [{"cell": "lstm", "hidden_size": 128}], "bias": true,
 //    "bidirectional": false, "dropout": 0.0}, "pooling": "none", "output_size": 65}}
-// More keys of the stack: io/recurrent_spec.h.
+// More keys of the stack: io/recurrent_spec.h. Only where they differ from the default: "characters": {"vocab_size": 90,
+// "embedding_size": 25, "recurrent": {...}}, "crf": true, "bio": true.
 #include "io/model_spec.h"
 
 #include "io/recurrent_spec.h"
@@ -25,15 +26,53 @@ void check_dropout(const char* argument, double dropout) {
     throw_argument("ModelSpec", argument, "a probability in [0, 1)", std::to_string(dropout));
 }
 
-void check_stack(const ModelSpec& spec) {
-  const RecurrentSpec& stack = spec.recurrent;
+void check_layers(const RecurrentSpec& stack) {
   if (stack.layers.empty() || stack.layers.size() > kMostLayers)
     throw_argument("ModelSpec", "recurrent.layers", "1 to " + std::to_string(kMostLayers) + " layers",
                    std::to_string(stack.layers.size()));
   for (const LayerSpec& layer : stack.layers) check_size("recurrent.layers.hidden_size", layer.hidden_size);
   check_size("recurrent.input_size", stack.input_size);
-  if (spec.reads_tokens() && stack.input_size != spec.embedding_size)
-    throw_argument("ModelSpec", "recurrent.input_size", "embedding_size = " + std::to_string(spec.embedding_size),
+  check_dropout("recurrent.dropout", stack.dropout);
+  check(stack);
+}
+
+// The last layer's state is the stack's whole output.
+bool ends_in_state(const RecurrentSpec& stack) {
+  return (stack.connection == Connection::none || stack.connection == Connection::dense) &&
+         (!stack.bidirectional || stack.merge == Merge::concat) && stack.output_dropout == 0.0;
+}
+
+void check_characters(const ModelSpec& spec) {
+  const CharacterSpec& characters = spec.characters;
+  if (characters.vocab_size == 0) {
+    if (characters.embedding_size != 0)
+      throw_argument("ModelSpec", "characters.embedding_size", "0 without characters",
+                     std::to_string(characters.embedding_size));
+    return;
+  }
+  if (!spec.reads_tokens() || (spec.kind != ModelKind::tagger && spec.kind != ModelKind::classifier))
+    throw_argument("ModelSpec", "characters", "none but in a tagger or classifier of tokens", name_of(spec.kind));
+  check_size("characters.vocab_size", characters.vocab_size);
+  check_size("characters.embedding_size", characters.embedding_size);
+  check_layers(characters.recurrent);
+  if (characters.recurrent.input_size != characters.embedding_size)
+    throw_argument("ModelSpec", "characters.recurrent.input_size",
+                   "characters.embedding_size = " + std::to_string(characters.embedding_size),
+                   std::to_string(characters.recurrent.input_size));
+  if (!ends_in_state(characters.recurrent))
+    throw_argument("ModelSpec", "characters.recurrent", "a stack whose output is its top layer's state",
+                   "connections, merged directions or output_dropout");
+}
+
+void check_stack(const ModelSpec& spec) {
+  const RecurrentSpec& stack = spec.recurrent;
+  check_layers(stack);
+  if (const std::int64_t width = spec.embedding_size + spec.characters.width();
+      spec.reads_tokens() && stack.input_size != width)
+    throw_argument("ModelSpec", "recurrent.input_size",
+                   (spec.characters.vocab_size > 0 ? "embedding_size and the characters' states together = "
+                                                   : "embedding_size = ") +
+                       std::to_string(width),
                    std::to_string(stack.input_size));
   if (spec.kind == ModelKind::language_model && stack.bidirectional)
     throw_argument("ModelSpec", "recurrent.bidirectional", "false for a language model", "true",
@@ -41,8 +80,6 @@ void check_stack(const ModelSpec& spec) {
   if (spec.kind == ModelKind::language_model && stack.reverse)
     throw_argument("ModelSpec", "recurrent.reverse", "false for a language model", "true",
                    "going backwards it would see the tokens that are to be predicted");
-  check_dropout("recurrent.dropout", stack.dropout);
-  check(stack);
 }
 
 void check_head(const ModelSpec& spec) {
@@ -57,13 +94,12 @@ void check_head(const ModelSpec& spec) {
   if (pooled && (language_model || spec.kind == ModelKind::tagger || spec.kind == ModelKind::transcriber))
     throw_argument("ModelSpec", "pooling", std::string("none for a ") + kind, name_of(spec.pooling));
   if (!pooled && spec.kind == ModelKind::classifier)
-    throw_argument("ModelSpec", "pooling", "last or mean for a classifier", "none");
-  const RecurrentSpec& stack = spec.recurrent;
-  const bool plain = (stack.connection == Connection::none || stack.connection == Connection::dense) &&
-                     (!stack.bidirectional || stack.merge == Merge::concat) && stack.output_dropout == 0.0;
-  if (spec.pooling == Pooling::last && !plain)
-    throw_argument("ModelSpec", "pooling", "mean or none for this stack", "last",
+    throw_argument("ModelSpec", "pooling", "last, mean or max for a classifier", "none");
+  if (spec.pooling == Pooling::last && !ends_in_state(spec.recurrent))
+    throw_argument("ModelSpec", "pooling", "mean, max or none for this stack", "last",
                    "its output is more than its top layer's state (connections, merged directions, output_dropout)");
+  if ((spec.crf || spec.bio) && spec.kind != ModelKind::tagger)
+    throw_argument("ModelSpec", spec.crf ? "crf" : "bio", std::string("false for a ") + kind, "true");
   if (!spec.tie_weights) return;
   if (!language_model) throw_argument("ModelSpec", "tie_weights", std::string("false for a ") + kind, "true");
   if (spec.recurrent.output_size() != spec.embedding_size)
@@ -83,6 +119,7 @@ void check(const ModelSpec& spec) {
                    std::to_string(spec.vocab_size) + ", " + std::to_string(spec.embedding_size));
   }
   check_dropout("dropout", spec.dropout);
+  check_characters(spec);
   check_stack(spec);
   check_head(spec);
 }
@@ -91,12 +128,26 @@ std::vector<ParameterInfo> parameters_of(const ModelSpec& spec) {
   const std::int64_t width = spec.recurrent.output_size();
   std::vector<ParameterInfo> parameters;
   if (spec.reads_tokens()) parameters.push_back({"embedding.weight", {spec.vocab_size, spec.embedding_size}, width});
-  for (ParameterInfo& info : parameters_of(spec.recurrent)) {
-    info.name = "rnn." + info.name;
-    parameters.push_back(std::move(info));
+  const auto add_stack = [&parameters](const std::string& prefix, const RecurrentSpec& stack) {
+    for (ParameterInfo& info : parameters_of(stack)) {
+      info.name = prefix + info.name;
+      parameters.push_back(std::move(info));
+    }
+  };
+  if (const CharacterSpec& characters = spec.characters; characters.vocab_size > 0) {
+    parameters.push_back(
+        {"characters.embedding.weight", {characters.vocab_size, characters.embedding_size}, characters.width()});
+    add_stack("characters.rnn.", characters.recurrent);
   }
-  if (!spec.tie_weights) parameters.push_back({"head.weight", {spec.outputs(), width}, width});
-  parameters.push_back({"head.bias", {spec.outputs()}, width});
+  add_stack("rnn.", spec.recurrent);
+  const std::int64_t O = spec.outputs();
+  if (!spec.tie_weights) parameters.push_back({"head.weight", {O, width}, width});
+  parameters.push_back({"head.bias", {O}, width});
+  if (spec.crf) {
+    parameters.push_back({"crf.transitions", {O, O}, width, 0.0});
+    parameters.push_back({"crf.start", {O}, width, 0.0});
+    parameters.push_back({"crf.end", {O}, width, 0.0});
+  }
   return parameters;
 }
 
@@ -120,14 +171,31 @@ ModelSpec model_spec_from_json(const std::string& json) {
 
 namespace io {
 Json spec_to_json(const ModelSpec& spec) {
-  return {{"kind", name_of(spec.kind)},
-          {"vocab_size", spec.vocab_size},
-          {"embedding_size", spec.embedding_size},
-          {"tie_weights", spec.tie_weights},
-          {"dropout", spec.dropout},
-          {"recurrent", recurrent_to_json(spec.recurrent)},
-          {"pooling", name_of(spec.pooling)},
-          {"output_size", spec.outputs()}};
+  Json value = {{"kind", name_of(spec.kind)},
+                {"vocab_size", spec.vocab_size},
+                {"embedding_size", spec.embedding_size},
+                {"tie_weights", spec.tie_weights},
+                {"dropout", spec.dropout},
+                {"recurrent", recurrent_to_json(spec.recurrent)},
+                {"pooling", name_of(spec.pooling)},
+                {"output_size", spec.outputs()}};
+  if (const CharacterSpec& characters = spec.characters; characters.vocab_size > 0)
+    value["characters"] = {{"vocab_size", characters.vocab_size},
+                           {"embedding_size", characters.embedding_size},
+                           {"recurrent", recurrent_to_json(characters.recurrent)}};
+  if (spec.crf) value["crf"] = true;
+  if (spec.bio) value["bio"] = true;
+  return value;
+}
+
+static CharacterSpec characters_from_json(const Json& value) {
+  ObjectReader reader(value, "model.characters");
+  CharacterSpec characters;
+  characters.vocab_size = reader.integer("vocab_size");
+  characters.embedding_size = reader.integer("embedding_size");
+  characters.recurrent = recurrent_from_json(reader.field("recurrent"), reader.path_to("recurrent"));
+  reader.finish();
+  return characters;
 }
 
 ModelSpec spec_from_json(const Json& value) {
@@ -142,6 +210,9 @@ ModelSpec spec_from_json(const Json& value) {
     spec.recurrent = recurrent_from_json(reader.field("recurrent"), reader.path_to("recurrent"));
     spec.pooling = pooling_from_name(reader.string("pooling"));
     spec.output_size = reader.integer("output_size");
+    if (reader.has("characters")) spec.characters = characters_from_json(reader.field("characters"));
+    if (reader.has("crf")) spec.crf = reader.boolean("crf");
+    if (reader.has("bio")) spec.bio = reader.boolean("bio");
     reader.finish();
     check(spec);
     return spec;

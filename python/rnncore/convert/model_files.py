@@ -77,7 +77,7 @@ def load_chain(path: str | os.PathLike[str]) -> Chain:
 
     Raises:
         OSError: it is no model file, or damaged.
-        ConversionError: it pools by the mean.
+        ConversionError: it pools by mean or maximum, reads characters or has a CRF.
     """
     spec, parameters, *_ = _core.load_model(os.fspath(path))
     stack = spec.recurrent
@@ -90,6 +90,8 @@ def load_chain(path: str | os.PathLike[str]) -> Chain:
         layers["last"] = LastStep(2 if stack.bidirectional else 1)
     elif spec.pooling != "none":
         raise refusal("convert", os.fspath(path), "pooling none or last", spec.pooling)
+    if spec.characters is not None or spec.crf:
+        raise refusal("convert", os.fspath(path), "no characters and no CRF", "a model with them")
     layers["head"] = nn.Linear(stack.output_size, spec.output_size, dtype=dtype)
     if spec.tie_weights:
         parameters = {**parameters, "head.weight": parameters["embedding.weight"]}

@@ -9,6 +9,7 @@ from rnncore.nn.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from rnncore.nn.cells import GRUCell, IndRNNCell, LSTMCell, MGUCell, RNNCell
 from rnncore.nn.containers import ModuleList, Sequential
 from rnncore.nn.gated import MGU, IndRNN
+from rnncore.nn.labelling import CRF
 from rnncore.nn.layers import Dropout, Embedding, LayerNorm, Linear
 from rnncore.nn.losses import (
     BCEWithLogitsLoss,
@@ -24,6 +25,7 @@ from rnncore.nn.recurrent import GRU, LSTM, RNN
 from rnncore.nn.stack import Layer, Recurrent, State
 
 __all__ = [
+    "CRF",
     "GRU",
     "LSTM",
     "MGU",

@@ -8,6 +8,7 @@ from rnncore import _core
 from rnncore._core import Tensor, linear, log_softmax, relu, sigmoid, softmax, tanh
 from rnncore._core import dropout as _dropout
 from rnncore._tensor import as_tensor, fresh_generator
+from rnncore.nn.labelling import max_over_time, mean_over_time
 from rnncore.nn.value_losses import (
     binary_cross_entropy_with_logits,
     ctc_beam_search,
@@ -33,6 +34,8 @@ __all__ = [
     "linear",
     "linear_cross_entropy",
     "log_softmax",
+    "max_over_time",
+    "mean_over_time",
     "mse_loss",
     "nll_loss",
     "quantile_loss",
