@@ -30,7 +30,7 @@ def loss_curve(
     epochs = [record for record in records if record.get("event") == "epoch" and record.get("valid_loss") is not None]
     if not steps and not epochs:
         raise ValueError(message("plot", "log", "at least one loss", "none", "train for some steps first"))
-    figure_class, canvas_class = _matplotlib()
+    figure_class, canvas_class = matplotlib_classes()
     figure = figure_class(figsize=(7, 4), layout="constrained")
     canvas_class(figure)
     axes = figure.add_subplot()
@@ -71,7 +71,7 @@ def _smoothed(values: Sequence[float]) -> list[float]:
     return result
 
 
-def _matplotlib() -> tuple[Any, Any]:
+def matplotlib_classes() -> tuple[Any, Any]:
     """Figure and a canvas that needs no display."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

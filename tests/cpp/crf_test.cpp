@@ -1,4 +1,5 @@
-// Linear-chain CRF against the sum over all paths; gradients; constraints; pooling over time against each sequence alone.
+// Linear-chain CRF against the sum over all paths; gradients; constraints; pooling over time against each sequence
+// alone.
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -39,8 +40,8 @@ double score(const Problem& p, std::int64_t n, const std::vector<std::int64_t>& 
   for (std::int64_t t = 0; t < L; ++t) {
     total += p.emissions.data<double>()[(t * N + n) * K + path[static_cast<std::size_t>(t)]];
     if (t > 0)
-      total += p.weights.transitions.data<double>()[path[static_cast<std::size_t>(t - 1)] * K +
-                                                    path[static_cast<std::size_t>(t)]];
+      total += p.weights.transitions
+                   .data<double>()[path[static_cast<std::size_t>(t - 1)] * K + path[static_cast<std::size_t>(t)]];
   }
   return total;
 }

@@ -77,7 +77,8 @@ TEST(LabelModel, CharactersStandBesideTheWord) {
     words.push_back(cat({last.h[0], last.h[1]}, 1));
   }
   RecurrentInput in;
-  in.x = cat({embedding(model.parameter("embedding.weight"), input.ids), embedding(cat(words, 0), input.char_index)}, 2);
+  in.x =
+      cat({embedding(model.parameter("embedding.weight"), input.ids), embedding(cat(words, 0), input.char_index)}, 2);
   in.lengths = input.lengths;
   const Tensor y = recurrent(spec.recurrent, model.stack_parameters(), in).y;
   const Tensor want = linear(y, model.parameter("head.weight"), model.parameter("head.bias"));

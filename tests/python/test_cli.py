@@ -43,23 +43,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["train"],
-        ["train", "lm"],
-        ["train", "forecast"],
-        ["train", "music"],
-        ["train", "speech"],
-        ["eval"],
-        ["predict"],
-        ["sample"],
-        ["info"],
-        ["plot"],
-        ["convert"],
-        ["demo"],
-    ],
-)
+KINDS = ["lm", "classify", "tag", "forecast", "music", "speech"]
+COMMANDS = [
+    "train",
+    "eval",
+    "predict",
+    "sample",
+    "info",
+    "plot",
+    "convert",
+    "demo",
+    *(f"train {kind}" for kind in KINDS),
+]
+
+
+@pytest.mark.parametrize("command", [name.split() for name in COMMANDS])
 def test_each_help_shows_an_example(command: list[str]) -> None:
     output = inside(*command, "--help")
     assert f"Example: rnncore {' '.join(command)}" in output

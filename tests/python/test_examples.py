@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from labelled_files import bio_file, conllu_file, names_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -100,6 +101,46 @@ def test_digits_are_learnt_pixel_by_pixel() -> None:
     shares = [float(share) for share in re.findall(r"epochs +([\d.]+)%", output)]
     assert len(shares) == 2
     assert min(shares) > 20  # by chance: 10
+
+
+def test_names_are_classified(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "confusion.png"
+    names = names_folder(tmp_path / "names", 150)
+    output = run(EXAMPLES / "names_classifier.py", "--quick", "--names", str(names), "--picture", str(picture))
+    assert float(re.search(r"balanced_accuracy ([\d.]+)", output).group(1)) > 0.5  # type: ignore[union-attr]
+    assert picture.stat().st_size > 1000
+
+
+def test_sentiment_by_folds_and_by_trees(tmp_path: Path) -> None:
+    for label, words in (("pos", "good fine great"), ("neg", "bad poor dull")):
+        lines = [f"a {word} {other} film" for word in words.split() for other in (*words.split(), "long", "new")]
+        (tmp_path / f"x.{label}.txt").write_text("\n".join(3 * lines) + "\n")
+    output = run(EXAMPLES / "sentiment.py", "--quick", "--polarity", f"{tmp_path}/x.{{pos,neg}}.txt")
+    assert float(re.search(r"folds: accuracy ([\d.]+)", output).group(1)) > 0.9  # type: ignore[union-attr]
+    tree = "({0} (2 a) ({0} ({0} {1}) (2 film)))\n"
+    trees = [tree.format(label, word) for label, word in ((4, "good"), (0, "bad"), (3, "fine"), (1, "dull"))]
+    files = {part: tmp_path / f"{part}.txt" for part in ("train", "valid", "test")}
+    for file in files.values():
+        file.write_text("".join(20 * trees))
+    output = run(EXAMPLES / "sentiment.py", "--quick", *(x for p, f in files.items() for x in (f"--{p}", str(f))))
+    assert float(re.search(r"test accuracy ([\d.]+)", output).group(1)) > 0.9  # type: ignore[union-attr]
+
+
+def test_parts_of_speech_are_tagged(tmp_path: Path) -> None:
+    for seed, part in enumerate(("train", "dev", "test")):
+        conllu_file(tmp_path / f"x-{part}.conllu", 120, seed=seed)
+    output = run(EXAMPLES / "pos_tagging.py", "--quick", "--folder", str(tmp_path))
+    assert float(re.search(r"test: accuracy ([\d.]+)", output).group(1)) > 0.9  # type: ignore[union-attr]
+
+
+def test_entities_are_found(tmp_path: Path) -> None:
+    pytest.importorskip("seqeval")
+    files = {part: str(bio_file(tmp_path / part, 100, seed=n)) for n, part in enumerate(("train", "valid", "test"))}
+    output = run(EXAMPLES / "ner.py", "--quick", *(x for part, file in files.items() for x in (f"--{part}", file)))
+    assert float(re.search(r"test: .* f1 ([\d.]+)", output).group(1)) > 0.8  # type: ignore[union-attr]
+    assert "invalid BIO sequences: 0 of 100" in output
 
 
 @needs_torch

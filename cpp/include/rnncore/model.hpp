@@ -74,10 +74,10 @@ RNNCORE_EXPORT ModelSpec model_spec_from_json(const std::string& json);  // stri
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
 struct ModelInput {
-  Tensor ids;                      // int64 (T, N), for a model that reads tokens; or else
+  Tensor ids;  // int64 (T, N), for a model that reads tokens; or else
   // Of a model with characters: the different words of the batch, C letters or fewer, and which word stands where.
-  Tensor char_ids, char_lengths;  // int64 (C, U), (U)
-  Tensor char_index;              // int64 (T, N), 0 to U-1
+  Tensor char_ids, char_lengths;   // int64 (C, U), (U)
+  Tensor char_index;               // int64 (T, N), 0 to U-1
   Tensor x;                        // (T, N, features)
   RecurrentState state;            // empty: zeros
   Tensor lengths;                  // as in RecurrentInput

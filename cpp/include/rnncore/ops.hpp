@@ -127,8 +127,8 @@ RNNCORE_EXPORT Tensor crf_loss(const Tensor& emissions, const CrfWeights& weight
                                const Tensor& lengths = {});
 // The tags (T, N) of the highest score (Viterbi 1967); -100 beyond a sequence's length. Not differentiable.
 RNNCORE_EXPORT Tensor crf_decode(const Tensor& emissions, const CrfWeights& weights, const Tensor& lengths = {});
-// -infinity where a sequence of these labels would not be BIO ("I-X" after anything but "B-X" and "I-X", or first), else
-// 0: added to a CRF's weights, or alone, they keep invalid sequences out of crf_decode.
+// -infinity where a sequence of these labels would not be BIO ("I-X" after anything but "B-X" and "I-X", or first),
+// else 0: added to a CRF's weights, or alone, they keep invalid sequences out of crf_decode.
 RNNCORE_EXPORT CrfWeights bio_penalties(const std::vector<std::string>& labels, DType dtype = DType::float32);
 
 // Lookup and randomness -----------------------------------------------------------------------------------

@@ -142,8 +142,8 @@ void ctc_loss(Device device, const Ctc& ctc);
 struct Crf {
   DType dtype = DType::float32;
   std::int64_t T = 0, N = 0, K = 0;
-  const void* emissions = nullptr;    // (T, N, K)
-  const void* transitions = nullptr;  // (K, K): from, to
+  const void* emissions = nullptr;              // (T, N, K)
+  const void* transitions = nullptr;            // (K, K): from, to
   const void *start = nullptr, *end = nullptr;  // (K)
   const std::int64_t* lengths = nullptr;        // (N)
   const std::int64_t* targets = nullptr;        // (T, N)
@@ -165,7 +165,8 @@ struct TimePool {
   const std::int64_t* lengths = nullptr;
   const void* x = nullptr;
   void* y = nullptr;
-  std::int32_t* best = nullptr;  // (N, F) for the maximum: its step (the first of equals), -1 of no step; null: the mean
+  std::int32_t* best =
+      nullptr;  // (N, F) for the maximum: its step (the first of equals), -1 of no step; null: the mean
 };
 void pool_time(Device device, const TimePool& pool);
 void pool_time_backward(Device device, const TimePool& pool, const void* dy, void* dx);

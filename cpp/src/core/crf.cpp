@@ -87,8 +87,9 @@ Tensor crf_loss(const Tensor& emissions, const CrfWeights& weights, const Tensor
   backend::crf_loss(emissions.device(), crf);
   for (std::int64_t n = 0; n < crf.N; ++n)
     if (crf.losses[n] == std::numeric_limits<double>::infinity())
-      throw_argument(name, "targets", "tags that the transitions allow", "a path of weight 0 in sequence " +
-                     std::to_string(n), "a score of -infinity forbids a tag or a pair of tags");
+      throw_argument(name, "targets", "tags that the transitions allow",
+                     "a path of weight 0 in sequence " + std::to_string(n),
+                     "a score of -infinity forbids a tag or a pair of tags");
   Tensor out = losses.to(emissions.dtype());
   const std::vector<Tensor> inputs = {emissions, weights.transitions, weights.start, weights.end};
   if (!should_record(inputs)) return out;
@@ -121,7 +122,8 @@ Tensor crf_decode(const Tensor& emissions, const CrfWeights& weights, const Tens
   const Problem problem = check_problem("crf_decode", emissions, weights, lengths);
   const backend::Crf& crf = problem.crf;
   Tensor tags = Tensor::full({crf.T, crf.N}, -100.0, DType::int64);
-  Tensor back = Tensor::empty({crf.N, crf.T, crf.K}, DType::int64), space = Tensor::empty({crf.N, 2 * crf.K}, DType::float64);
+  Tensor back = Tensor::empty({crf.N, crf.T, crf.K}, DType::int64),
+         space = Tensor::empty({crf.N, 2 * crf.K}, DType::float64);
   backend::crf_decode(emissions.device(), crf, space.mutable_data<double>(), back.mutable_data<std::int64_t>(),
                       tags.mutable_data<std::int64_t>());
   return tags;

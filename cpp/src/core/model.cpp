@@ -46,8 +46,7 @@ Tensor character_features(const Model& model, const ModelInput& input) {
   const std::pair<const char*, const Tensor&> wanted[] = {
       {"char_ids", input.char_ids}, {"char_lengths", input.char_lengths}, {"char_index", input.char_index}};
   for (const auto& [argument, tensor] : wanted)
-    if (!tensor.defined())
-      throw_argument("Model::forward", argument, "one, as this model reads characters", "none");
+    if (!tensor.defined()) throw_argument("Model::forward", argument, "one, as this model reads characters", "none");
   RecurrentInput in;
   in.ids = input.char_ids;
   in.embedding = model.parameter("characters.embedding.weight");

@@ -90,8 +90,8 @@ std::vector<std::string> read_labels(const ModelSpec& spec, const io::Json& asse
     const auto is_text = [](const io::Json& name) { return name.is_string(); };
     const bool good = names.is_array() && std::all_of(names.begin(), names.end(), is_text);
     if (!good || static_cast<std::int64_t>(names.size()) != spec.outputs())
-      throw io::JsonError("assets.labels: expected output_size = " + std::to_string(spec.outputs()) +
-                          " strings, got " + (good ? std::to_string(names.size()) : io::describe(names)));
+      throw io::JsonError("assets.labels: expected output_size = " + std::to_string(spec.outputs()) + " strings, got " +
+                          (good ? std::to_string(names.size()) : io::describe(names)));
     labels = names.get<std::vector<std::string>>();
   }
   if (spec.bio && labels.empty()) throw io::JsonError("assets.labels: expected labels for bio, got none");

@@ -2,8 +2,8 @@
 //   {"version": 1, "model": {"kind": "language_model", "vocab_size": 65, "embedding_size": 128, "tie_weights": false,
 //    "dropout": 0.0, "recurrent": {"input_size": 128, "layers": [{"cell": "lstm", "hidden_size": 128}], "bias": true,
 //    "bidirectional": false, "dropout": 0.0}, "pooling": "none", "output_size": 65}}
-// More keys of the stack: io/recurrent_spec.h. Only where they differ from the default: "characters": {"vocab_size": 90,
-// "embedding_size": 25, "recurrent": {...}}, "crf": true, "bio": true.
+// More keys of the stack: io/recurrent_spec.h. Only where they differ from the default: "characters": {"vocab_size":
+// 90, "embedding_size": 25, "recurrent": {...}}, "crf": true, "bio": true.
 #include "io/model_spec.h"
 
 #include "io/recurrent_spec.h"

@@ -15,10 +15,12 @@ from rnncore.cli.score import evaluate, predict
 from rnncore.cli.show import info, plot
 from rnncore.cli.text import sample
 from rnncore.cli.train import train_app
+from rnncore.cli.train_classify import classify
 from rnncore.cli.train_forecast import forecast
 from rnncore.cli.train_lm import language_model
 from rnncore.cli.train_music import music
 from rnncore.cli.train_speech import speech
+from rnncore.cli.train_tag import tag
 
 INTERRUPTED = 130  # as a shell reports Ctrl-C
 
@@ -35,6 +37,8 @@ train_app.command("lm")(language_model)
 train_app.command("forecast")(forecast)
 train_app.command("music")(music)
 train_app.command("speech")(speech)
+train_app.command("classify")(classify)
+train_app.command("tag")(tag)
 app.add_typer(train_app, name="train")
 app.command("eval")(evaluate)
 app.command()(predict)

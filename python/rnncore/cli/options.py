@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from pathlib import Path
+from typing import Annotated, overload
 
 import typer
 
@@ -27,3 +29,45 @@ Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of all random nu
 CheckpointSteps = Annotated[int | None, typer.Option("--checkpoint-steps", metavar="N", help="Updates between saves.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files to RUN.")]
 Force = Annotated[bool, typer.Option("--force", help="Take the place of a run in --out.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="RUN", help="The run folder; default: runs/<the data's name>.")
+]
+
+# Of labelled data.
+Format = Annotated[str | None, typer.Option("--format", metavar="NAME", help="See above; default: by the name.")]
+OnError = Annotated[
+    str, typer.Option("--on-error", metavar="WHAT", help="With malformed records: raise, or skip and count.")
+]
+ValidFraction = Annotated[
+    float, typer.Option("--valid-fraction", metavar="X", help="Share of --train, where no file is given.")
+]
+TestFraction = Annotated[
+    float, typer.Option("--test-fraction", metavar="X", help="Share of --train, where no file is given.")
+]
+EmbeddingDropout = Annotated[
+    float, typer.Option("--embedding-dropout", metavar="X", help="Probability of dropping a whole embedding.")
+]
+
+EmbeddingScale = Annotated[
+    float, typer.Option("--embedding-scale", metavar="X", help="Deviation of the embedding's start values.")
+]
+
+
+@overload
+def absolute(path: str) -> str: ...
+@overload
+def absolute(path: None) -> None: ...
+def absolute(path: str | None) -> str | None:
+    """A path (perhaps with braces in it) that holds wherever a run is resumed."""
+    return None if path is None else str(Path(path).absolute())
+
+
+def name_of(path: str) -> str:
+    """What a run of this data is called."""
+    return re.sub(r"\W*\{.*\}.*", "", Path(path).name).split(".")[0] or "data"
+
+
+def say_skipped(count: int) -> None:
+    """One line, where malformed records were left out."""
+    if count:
+        typer.echo(f"left out {count:,} malformed records")

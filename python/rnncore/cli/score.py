@@ -18,13 +18,17 @@ def evaluate(
     run: Path = RUN_ARGUMENT,
     text: Path = typer.Option(..., "--text", "--data", help="What to score (UTF-8; .gz too).", show_default=False),
     format: str | None = typer.Option(None, "--format", metavar="NAME", help="Of the data; default: as in training."),
+    picture: Path | None = typer.Option(None, "--picture", help="Of a classifier: draw the confusion matrix."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     threads: int | None = THREADS,
 ) -> None:
     """Score a model on a file.
 
     A language model: nats, perplexity, bits per character, tokens; every token but the very first is predicted
-    from all tokens before it. Other kinds: what docs/tasks.md says.
+    from all tokens before it.
+
+    A classifier: accuracy, balanced accuracy, macro F1. A tagger: accuracy,
+    and of entities precision, recall and F1.
 
     Example: rnncore eval runs/book --text other.txt
     """
@@ -32,7 +36,8 @@ def evaluate(
 
     set_threads(threads)
     model = load_model(run)
-    values = task_class(model.kind).evaluate(model, text, {} if format is None else {"format": format})
+    options = {name: value for name, value in (("format", format), ("picture", picture)) if value is not None}
+    values = task_class(model.kind).evaluate(model, text, options)
     if as_json:
         typer.echo(json.dumps(values))
         return

@@ -17,7 +17,6 @@ def info(run: Path = RUN_ARGUMENT) -> None:
     """
     from rnncore import models
     from rnncore.train import RunFolder
-    from rnncore.train.task import task_class
 
     path = model_path(run)
     model = models.load(path)
@@ -29,9 +28,8 @@ def info(run: Path = RUN_ARGUMENT) -> None:
     _line("parameters", f"{model.parameter_count():,} ({next(model.parameters()).dtype})")
     facts = model.training_facts or {}
     if facts:
-        task = task_class(model.kind)
-        best = facts.get(f"valid_{task.objective.name}")
-        score = f", validation {task.objective.name} {best:.4f}" if isinstance(best, float) else ""
+        best = {name[6:]: value for name, value in facts.items() if name.startswith("valid_")}
+        score = "".join(f", validation {name} {value:.4f}" for name, value in best.items() if isinstance(value, float))
         _line("trained", f"{facts.get('steps', 0):,} updates, {facts.get('epochs', 0)} epochs{score}")
 
 

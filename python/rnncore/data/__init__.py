@@ -1,14 +1,20 @@
-"""Training data: text (vocabularies, corpora, streams, sentence batches), series of numbers, music, speech."""
+"""Training data: texts, vocabularies, streams, sentences; labelled and tagged texts; series, music, speech."""
 
 from rnncore.data.acoustic import AcousticFeatures
 from rnncore.data.audio import Speech, Utterance, labels_of, read_speech, read_wav
 from rnncore.data.batches import IGNORE, Chunk, SentenceBatch, Sentences, Streams
 from rnncore.data.corpus import TextCorpus, tinyshakespeare
+from rnncore.data.label_corpora import ClassCorpus, TagCorpus
+from rnncore.data.label_sources import ClassSource, TagSource
+from rnncore.data.labelled import Example, Examples, read_examples
 from rnncore.data.music import Music, piece_of, read_music, roll_of
 from rnncore.data.prefetch import Prefetcher
 from rnncore.data.series import Series, airline_passengers, parse_series, read_series
 from rnncore.data.source import TextSource
+from rnncore.data.splits import bucketed, padding, stratified_folds, stratified_split
+from rnncore.data.tagged import Sentence, TaggedSentences, is_bio, read_sentences
 from rnncore.data.text import decode_utf8, read_bytes, read_text
+from rnncore.data.vectors import load_vectors
 from rnncore.data.vocabulary import END_OF_SEQUENCE, UNKNOWN, Vocabulary, words_of
 
 __all__ = [
@@ -17,29 +23,45 @@ __all__ = [
     "UNKNOWN",
     "AcousticFeatures",
     "Chunk",
+    "ClassCorpus",
+    "ClassSource",
+    "Example",
+    "Examples",
     "Music",
     "Prefetcher",
+    "Sentence",
     "SentenceBatch",
     "Sentences",
     "Series",
     "Speech",
     "Streams",
+    "TagCorpus",
+    "TagSource",
+    "TaggedSentences",
     "TextCorpus",
     "TextSource",
     "Utterance",
     "Vocabulary",
     "airline_passengers",
+    "bucketed",
     "decode_utf8",
+    "is_bio",
     "labels_of",
+    "load_vectors",
+    "padding",
     "parse_series",
     "piece_of",
     "read_bytes",
+    "read_examples",
     "read_music",
+    "read_sentences",
     "read_series",
     "read_speech",
     "read_text",
     "read_wav",
     "roll_of",
+    "stratified_folds",
+    "stratified_split",
     "tinyshakespeare",
     "words_of",
 ]

@@ -121,8 +121,10 @@ def _read_lines(name: str, records: Records) -> list[Example]:
 
 
 def _read_table(name: str, separator: str, text: str, label: str, records: Records) -> list[Example]:
-    quoting = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
-    reader = csv.reader(open_text(name), delimiter=separator, quoting=quoting, strict=True)
+    if separator == ",":
+        reader = csv.reader(open_text(name), strict=True)
+    else:
+        reader = csv.reader(open_text(name), delimiter=separator, quoting=csv.QUOTE_NONE, strict=True)
     items: list[Example] = []
     try:
         header = next(reader)
@@ -155,10 +157,10 @@ def nodes_of(tree: str) -> list[tuple[int, str]]:
     open_nodes: list[tuple[int, list[str]]] = []
     done: list[tuple[int, str]] = []
     tokens = iter(_TOKEN.findall(tree))
-    for token in tokens:
-        if token == "(":
+    for part in tokens:
+        if part == "(":
             open_nodes.append((int(next(tokens, "")), []))
-        elif token == ")":
+        elif part == ")":
             label, words = open_nodes.pop() if open_nodes else (0, [])
             if not words or not 0 <= label <= 4:
                 raise ValueError("no tree")
@@ -166,7 +168,7 @@ def nodes_of(tree: str) -> list[tuple[int, str]]:
             if open_nodes:
                 open_nodes[-1][1].extend(words)
         elif open_nodes and (not done or open_nodes):
-            open_nodes[-1][1].append(token.replace("-LRB-", "(").replace("-RRB-", ")"))
+            open_nodes[-1][1].append(part.replace("-LRB-", "(").replace("-RRB-", ")"))
         else:
             raise ValueError("no tree")
     if open_nodes or not done:

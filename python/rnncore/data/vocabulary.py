@@ -232,6 +232,19 @@ class Vocabulary:
             )
         return ids.astype(self.dtype)
 
+    def ids_of(self, tokens: Sequence[str]) -> Ids:
+        """The ids (n,) of tokens that are given one by one.
+
+        Raises:
+            ValueError: a token that the vocabulary lacks where it has no unknown token.
+        """
+        fallback = self.unknown_id
+        ids = [self._ids.get(token, fallback) for token in tokens]
+        if None in ids:
+            lacking = tokens[ids.index(None)]
+            raise ValueError(message("encode", "tokens", f"the {len(self)} tokens of the vocabulary", repr(lacking)))
+        return np.array(ids, dtype=self.dtype)
+
     def decode(self, ids: Iterable[int] | Ids) -> str:
         """The text of ids (n,): characters and bytes joined, words with blanks, ``<eos>`` as a line end.
 

@@ -2,14 +2,17 @@
 
 from rnncore.models.base import Model
 from rnncore.models.baselines import LinearForecast, SeasonalNaive, repeat_last
+from rnncore.models.classifier import Classifier
 from rnncore.models.features import FeatureModel
 from rnncore.models.files import load
 from rnncore.models.forecaster import Forecaster
 from rnncore.models.language_model import LanguageModel
 from rnncore.models.music import PolyphonicMusic
+from rnncore.models.tagger import Tagger
 from rnncore.models.transcriber import Transcriber
 
 __all__ = [
+    "Classifier",
     "FeatureModel",
     "Forecaster",
     "LanguageModel",
@@ -17,6 +20,7 @@ __all__ = [
     "Model",
     "PolyphonicMusic",
     "SeasonalNaive",
+    "Tagger",
     "Transcriber",
     "load",
     "repeat_last",

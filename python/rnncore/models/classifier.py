@@ -56,6 +56,7 @@ class Classifier(Labeller):
             outputs; default "max".
         dropout: probability, in training, on the stack's input, between layers and on what is pooled; default 0.
         embedding_dropout: probability, in training, of a token's whole embedding; default 0.
+        embedding_scale: standard deviation of the embedding's start values; default 1.
         dtype: "float32" (default) or "float64".
         generator: source of the initial weights and of dropout; default: seed 0.
 
@@ -81,6 +82,7 @@ class Classifier(Labeller):
         pooling: str = "max",
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
+        embedding_scale: float = 1.0,
         dtype: str = "float32",
         generator: Generator | None = None,
     ) -> None:
@@ -92,7 +94,7 @@ class Classifier(Labeller):
             embedding_size=0 if vocabulary is None else embedding_size, recurrent=stack, pooling=pooling,
             dropout=dropout, embedding_dropout=embedding_dropout, dtype=dtype,
         )  # fmt: skip
-        super().__init__(config, labels, vocabulary=vocabulary, generator=generator)
+        super().__init__(config, labels, vocabulary=vocabulary, embedding_scale=embedding_scale, generator=generator)
 
     def forward(self, batch: ClassifierBatch) -> Tensor:
         """Logits (N, O)."""
@@ -106,7 +108,8 @@ class Classifier(Labeller):
             pooled = self.rnn.last(state)
         else:
             pooled = (F.max_over_time if config.pooling == "max" else F.mean_over_time)(output, batch.lengths)
-        return self.head(self.drop(pooled))
+        logits: Tensor = self.head(self.drop(pooled))
+        return logits
 
     def loss(self, batch: ClassifierBatch) -> Tensor:
         """Mean cross-entropy in nats."""

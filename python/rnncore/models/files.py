@@ -17,6 +17,8 @@ _CLASSES = {  # kind in the file -> module:class, imported when first met
     "forecaster": "rnncore.models.forecaster:Forecaster",
     "multilabel": "rnncore.models.music:PolyphonicMusic",
     "transcriber": "rnncore.models.transcriber:Transcriber",
+    "classifier": "rnncore.models.classifier:Classifier",
+    "tagger": "rnncore.models.tagger:Tagger",
 }
 _TIED = "head.weight"  # not stored when it is the embedding's
 

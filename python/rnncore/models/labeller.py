@@ -85,6 +85,7 @@ class Labeller(Model):
         labels: Sequence[str],
         *,
         vocabulary: Vocabulary | None = None,
+        embedding_scale: float = 1.0,
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
@@ -102,6 +103,7 @@ class Labeller(Model):
         spec = self.spec()
         if config.vocab_size:
             self.embedding = nn.Embedding(config.vocab_size, config.embedding_size, dtype=dtype, generator=generator)
+            self.embedding.weight.detach().mul_(embedding_scale)
         self._build_more()
         self.rnn = Stack(config.recurrent, dtype=dtype, generator=generator)
         self.head = nn.Linear(spec.recurrent.output_size, config.outputs, dtype=dtype, generator=generator)
@@ -113,11 +115,13 @@ class Labeller(Model):
     def embed(self, batch: Any) -> Tensor:
         """What the stack reads (T, N, I): looked-up tokens or the features as they are, with dropout in training."""
         if not self.config.vocab_size:
-            return self.drop(Tensor(batch.x))
+            features: Tensor = self.drop(Tensor(batch.x))
+            return features
         table: Tensor = self.embedding.weight
         if self.training and self.config.embedding_dropout > 0:
             table = F.embedding_dropout(table, self.config.embedding_dropout, generator=self.generator)
-        return self.drop(F.embedding(batch.ids, table))
+        dropped: Tensor = self.drop(F.embedding(batch.ids, table))
+        return dropped
 
     def index_of(self, label: str) -> int:
         """Where a label stands.

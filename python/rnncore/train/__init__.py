@@ -1,7 +1,7 @@
 """Training: the loop, its configuration, checkpoints, the log."""
 
 from rnncore.train.batch_feed import BatchFeed
-from rnncore.train.callbacks import Callback, TensorBoard
+from rnncore.train.callbacks import Callback, KeepBest, TensorBoard
 from rnncore.train.checkpoint import Checkpoint
 from rnncore.train.config import OPTIMIZERS, SCHEDULES, TrainConfig
 from rnncore.train.divergence import TrainingDivergedError
@@ -20,6 +20,7 @@ __all__ = [
     "Checkpoint",
     "Feed",
     "JsonLinesLog",
+    "KeepBest",
     "Objective",
     "Progress",
     "RunFolder",

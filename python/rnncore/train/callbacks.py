@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rnncore import Tensor
     from rnncore.train.trainer import Trainer
 
 Record = dict[str, Any]
@@ -28,6 +29,26 @@ class Callback:
 
     def on_end(self, trainer: Trainer) -> None:
         """When the loop is left, also by an error or Ctrl-C."""
+
+
+class KeepBest(Callback):
+    """Leaves the model, when training ends, with the parameters of its best validation (a run folder keeps them too).
+
+    A resumed run knows the best of its own epochs alone.
+    """
+
+    def __init__(self) -> None:
+        self._best: dict[str, Tensor] | None = None
+
+    def on_epoch(self, trainer: Trainer, record: Record) -> None:
+        """Remember the parameters of a better epoch."""
+        if trainer.progress.best_epoch == record["epoch"]:
+            self._best = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Put them back."""
+        if self._best is not None:
+            trainer.model.load_state_dict(self._best)
 
 
 class TensorBoard(Callback):

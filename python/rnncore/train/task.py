@@ -23,6 +23,8 @@ _CLASSES = {  # kind of model -> module:class of its task, imported when first m
     "forecaster": "rnncore.train.forecast:ForecastTask",
     "multilabel": "rnncore.train.music:MusicTask",
     "transcriber": "rnncore.train.speech:SpeechTask",
+    "classifier": "rnncore.train.classify:ClassifyTask",
+    "tagger": "rnncore.train.tag:TagTask",
 }
 
 

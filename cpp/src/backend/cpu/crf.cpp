@@ -59,9 +59,8 @@ double forward(const Chain<T>& chain, double* alpha) {
   for (std::int64_t t = 1; t < L; ++t) {
     const double* before = alpha + (t - 1) * K;
     for (std::int64_t j = 0; j < K; ++j)
-      alpha[t * K + j] = chain.emission(t, j) + log_sum_exp(K, [&](std::int64_t i) {
-                           return before[i] + chain.transition(i, j);
-                         });
+      alpha[t * K + j] =
+          chain.emission(t, j) + log_sum_exp(K, [&](std::int64_t i) { return before[i] + chain.transition(i, j); });
   }
   const double* last = alpha + (L - 1) * K;
   return log_sum_exp(K, [&](std::int64_t k) { return last[k] + chain.end(k); });
@@ -82,9 +81,7 @@ void gradients(const Chain<T>& chain, const double* alpha, double scale, double*
       for (std::int64_t k = 0; k < K; ++k) now[k] = chain.end(k);
     } else {
       for (std::int64_t i = 0; i < K; ++i) {
-        const auto path = [&](std::int64_t j) {
-          return chain.transition(i, j) + chain.emission(t + 1, j) + next[j];
-        };
+        const auto path = [&](std::int64_t j) { return chain.transition(i, j) + chain.emission(t + 1, j) + next[j]; };
         now[i] = log_sum_exp(K, path);
         for (std::int64_t j = 0; j < K; ++j) dA[i * K + j] += scale * std::exp(alpha[t * K + i] + path(j) - log_z);
       }
