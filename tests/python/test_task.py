@@ -16,7 +16,7 @@ from rnncore import Generator, Tensor, nn
 from rnncore.data import Prefetcher
 from rnncore.models import Model
 from rnncore.models import files as model_files
-from rnncore.train import BatchFeed, Callback, Checkpoint, Objective, RunFolder, Task, TrainConfig, Trainer
+from rnncore.train import BatchFeed, Callback, Checkpoint, KeepBest, Objective, RunFolder, Task, TrainConfig, Trainer
 from rnncore.train import task as tasks
 
 
@@ -149,6 +149,20 @@ def test_the_objective_decides_which_model_is_best(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(LineTask, "closeness", [0.1, 0.7, 0.7, 0.2, 0.3])
     result = trainer(tmp_path / "run", epochs=9, patience=3).fit()
     assert (result.reason, result.best_epoch, result.best_valid) == ("early stopping", 2, 0.7)
+
+
+def test_keep_best_puts_the_best_parameters_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LineTask, "closeness", [0.1, 0.7, 0.3, 0.2])
+    seen: list[float] = []
+
+    class Watch(Callback):
+        def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+            seen.append(trainer.model.head.weight.item())
+
+    made = trainer(epochs=4)
+    made.callbacks += [Watch(), KeepBest()]
+    made.fit()
+    assert made.model.head.weight.item() == seen[1] != seen[3]
 
 
 def test_a_model_of_another_kind_is_refused() -> None:
