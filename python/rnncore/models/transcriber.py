@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rnncore import Tensor
+from rnncore import Generator, Tensor
 from rnncore._messages import message
 from rnncore.data.acoustic import AcousticFeatures, Frames
 from rnncore.data.audio import Samples, units_of
@@ -69,8 +69,15 @@ class Transcriber(FeatureModel):
         super().__init__(size, len(labels) + 1, num_layers=num_layers, bidirectional=bidirectional, **options)
 
     def assets(self) -> dict[str, Any]:
-        """Labels and features."""
-        return {"labels": self.labels, "units": self.units, "features": self.features.to_json()}
+        """Names of the outputs ("" is the blank's) and features."""
+        return {"labels": ["", *self.labels], "units": self.units, "features": self.features.to_json()}
+
+    @classmethod
+    def from_dict(
+        cls, config: Mapping[str, Any], assets: Mapping[str, Any], *, generator: Generator | None = None
+    ) -> Transcriber:
+        """See `Model.from_dict`."""
+        return cls(**{**config, **assets, "labels": assets["labels"][1:]}, generator=generator)
 
     def encode(self, text: str) -> list[int]:
         """The outputs that stand for a text.
