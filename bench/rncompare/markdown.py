@@ -1,6 +1,6 @@
 """The README's tables from what compare.py wrote.
 
-    cd bench && python -m rncompare.markdown compare.json
+cd bench && python -m rncompare.markdown compare.json
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ def tables(report: dict[str, Any]) -> str:
         if kind in ("model", "sample"):
             ours, theirs = (row["libraries"][library]["tokens_per_s"] for library in ("rnncore", "torch"))
             work = "training step" if kind == "model" else "drawing text"
-            lines.append(
-                f"| {work}, {what} | {ours:,.0f} tokens/s | {theirs:,.0f} | {row['ratios']['torch']:.2f} × |"
-            )
+            lines.append(f"| {work}, {what} | {ours:,.0f} tokens/s | {theirs:,.0f} | {row['ratios']['torch']:.2f} × |")
     return "\n".join(lines)
 
 

@@ -213,7 +213,8 @@ TEST(Projection, AStreamOfOneRowEqualsTheSequenceOnEveryTarget) {
   const std::string best = target_name();
   for (const std::string& target : supported_targets()) {
     set_target(target);
-    for (const auto& [H, R] : {std::pair<std::int64_t, std::int64_t>{3, 2}, {8, 7}, {19, 4}, {64, 33}, {130, 65}, {400, 300}}) {
+    for (const auto& [H, R] :
+         {std::pair<std::int64_t, std::int64_t>{3, 2}, {8, 7}, {19, 4}, {64, 33}, {130, 65}, {400, 300}}) {
       expect_row_stream_equals_sequence<float>(H, R);
       expect_row_stream_equals_sequence<double>(H, R);
     }

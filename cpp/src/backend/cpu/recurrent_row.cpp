@@ -67,8 +67,8 @@ class Rows final : public backend::RowStack {
     void (*run)(const RowStep<T>&) = nullptr;
     T* next = nullptr;  // where h_prev stands
     backend::PackedPtr input, recurrent, projection;
-    Buffer memory;    // two rows of h, one of c, one of the bias
-    double work = 0;  // multiply-adds of a step
+    Buffer memory;                                                         // two rows of h, one of c, one of the bias
+    double work = 0;                                                       // multiply-adds of a step
     const T* output() const { return projection ? args.h_prev : args.h; }  // of the step under way
   };
 
@@ -154,7 +154,8 @@ class Rows final : public backend::RowStack {
     one.args.weights = one.recurrent->template data<T>();
     one.args.h_prev = one.next = memory;
     one.args.h = memory + l.units;
-    one.work = static_cast<double>(l.units) * static_cast<double>(layer.I * l.k.input_count + one.args.R * l.k.recurrent_count);
+    one.work = static_cast<double>(l.units) *
+               static_cast<double>(layer.I * l.k.input_count + one.args.R * l.k.recurrent_count);
     if (one.projection) one.work += static_cast<double>(g.H * one.args.R);
     if (l.k.cell) one.args.c_prev = one.args.c = memory + 2 * l.units;
     T* const bias = memory + 3 * l.units;
