@@ -53,6 +53,25 @@ TEST(CellOptions, AreRefusedOutOfRange) {
                  "other than 0");
 }
 
+TEST(CellOptions, GroupsAreEqualAndSlower) {
+  expect_refusal(CellKind::rnn, R"({"group_periods": [1, 2, 4]})", "hidden_size", "a multiple of the 3 groups");
+  expect_refusal(CellKind::rnn, R"({"group_periods": [2, 1]})", "group_periods", "ascending");
+  expect_refusal(CellKind::rnn, R"({"group_periods": [2, 2]})", "group_periods", "[2, 2]");
+  expect_refusal(CellKind::rnn, R"({"group_periods": [0, 1]})", "group_periods", "from 1 to 65536");
+  expect_refusal(CellKind::rnn, R"({"group_periods": [1.5]})", "group_periods", "whole numbers");
+  expect_refusal(CellKind::rnn, R"({"group_periods": 2})", "group_periods", "array");
+  expect_refusal(CellKind::rnn, R"({"group_periods": [1, 2], "layer_norm": true})", "layer_norm", "statistics");
+  expect_refusal(CellKind::lstm, R"({"group_periods": [1, 2], "zoneout_c": 0.1})", "zoneout", "keep their state");
+  expect_refusal(CellKind::rnn, R"({"group_periods": [1, 2], "leak": 0.5})", "leak", "keep their state");
+  RecurrentSpec spec;
+  spec.input_size = 3;
+  spec.layers = {{CellKind::rnn, 4, cell_options_from_json(R"({"group_periods": [1, 8]})"), {}, 2}};
+  EXPECT_THROW(check(spec), ArgumentError);
+  spec.layers[0].period = 1;
+  EXPECT_EQ(to_json(recurrent_spec_from_json(to_json(spec))), to_json(spec));
+  EXPECT_NE(to_json(spec).find(R"("group_periods":[1,8])"), std::string::npos) << to_json(spec);
+}
+
 TEST(CellOptions, UnknownKeysAndKindsAreErrors) {
   expect_refusal(CellKind::lstm, R"({"peepholes": true})", "peepholes", "unknown key");
   expect_refusal(CellKind::lstm, R"({"activations": {"g": {"kind": "tanh"}}})", "'g'", "unknown key");

@@ -90,6 +90,55 @@ TEST(Wiring, LearntInitialStatesInBothDirections) {
 TEST_P(WiringOfCells, Periods) {
   expect_sound_wiring(stack(2, {{GetParam(), 4, {}, {}, 1}, {GetParam(), 3, {}, {}, 3}, {GetParam(), 3, {}, {}, 2}}));
 }
+LayerSpec grouped(CellKind cell, std::int64_t size, std::vector<std::int64_t> periods,
+                  std::vector<std::int64_t> delays = {}) {
+  LayerSpec layer{cell, size, {}, std::move(delays)};
+  layer.options.group_periods = std::move(periods);
+  return layer;
+}
+TEST_P(WiringOfCells, ClockworkGroups) {
+  expect_sound_wiring(stack(2, {grouped(GetParam(), 6, {1, 2, 3}), grouped(GetParam(), 4, {2, 5}, {2})}));
+}
+TEST(Wiring, ClockworkGroupsInBothDirectionsFromLearntStates) {
+  RecurrentSpec spec = stack(2, {grouped(CellKind::lstm, 4, {1, 3}), {CellKind::gru, 3, {}, {}, 2}});
+  spec.bidirectional = spec.learn_initial_state = true;
+  expect_sound_wiring(spec);
+}
+
+// One group is a layer at a period: the same numbers, though the sums are made elsewhere.
+TEST(Wiring, OneGroupIsALayerAtItsPeriod) {
+  const RecurrentSpec group = stack(3, {grouped(CellKind::lstm, 5, {3})});
+  const RecurrentSpec layer = stack(3, {{CellKind::lstm, 5, {}, {}, 3}});
+  RecurrentInput input;
+  input.x = test::numbers({11, 2, 3}, 1);
+  const std::vector<Tensor> parameters = test::make_parameters(group);
+  const Tensor a = recurrent(group, parameters, input).y, b = recurrent(layer, parameters, input).y;
+  for (std::int64_t i = 0; i < a.numel(); ++i) EXPECT_NEAR(a.data<double>()[i], b.data<double>()[i], 1e-13);
+}
+
+// What stands in weight_hh where a group would see a faster one is not read, and gets no gradient.
+TEST(Wiring, GroupsDoNotSeeFasterOnes) {
+  const std::int64_t H = 6, size = 2;
+  const RecurrentSpec spec = stack(2, {grouped(CellKind::gru, H, {1, 2, 4}, {2})});
+  std::vector<Tensor> parameters = test::make_parameters(spec);
+  RecurrentInput input;
+  input.x = test::numbers({9, 2, 2}, 1);
+  const auto faster = [&](std::int64_t i) { return i % H / size < i / H % H / size; };
+  const Tensor before = recurrent(spec, parameters, input).y;
+  for (const std::size_t w : {std::size_t{1}, parameters.size() - 1}) {
+    ASSERT_EQ(parameters[w].shape(), (Shape{3 * H, H}));
+    for (std::int64_t i = 0; i < parameters[w].numel(); ++i)
+      if (faster(i)) parameters[w].mutable_data<double>()[i] = 1e300;
+  }
+  for (Tensor& p : parameters) p.set_requires_grad(true);
+  const Tensor y = recurrent(spec, parameters, input).y;
+  test::expect_same_bits(before, y, "y");
+  sum(mul(y, y)).backward();
+  for (const std::size_t w : {std::size_t{1}, parameters.size() - 1})
+    for (std::int64_t i = 0; i < parameters[w].numel(); ++i)
+      EXPECT_EQ(parameters[w].grad().data<double>()[i] == 0.0, faster(i)) << w << " " << i;
+}
+
 TEST(Wiring, PeriodsInBothDirections) {
   RecurrentSpec spec = stack(2, {{CellKind::lstm, 3, {}, {2, 3}, 2}, {CellKind::gru, 3, {}, {}, 3}});
   spec.bidirectional = true;

@@ -21,12 +21,16 @@ CELLS = ("rnn-tanh", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before
 
 @st.composite
 def any_layer(draw: Any) -> Layer:
-    """Any cell, some LSTMs projected."""
+    """Any cell, some LSTMs projected, some in clockwork groups."""
     cell, hidden = draw(st.sampled_from(CELLS)), draw(st.integers(1, 9))
+    delays = draw(st.lists(st.integers(2, 6), max_size=2, unique=True).map(lambda d: tuple(sorted(d))))
+    periods = draw(st.lists(st.integers(1, 6), max_size=3, unique=True).map(sorted))
+    if periods and draw(st.booleans()):
+        return Layer(cell, draw(st.integers(1, 3)) * len(periods), delays=delays, group_periods=tuple(periods))
     return Layer(
         cell,
         hidden,
-        delays=draw(st.lists(st.integers(2, 6), max_size=2, unique=True).map(lambda d: tuple(sorted(d)))),
+        delays=delays,
         period=draw(st.integers(1, 4)),
         proj_size=draw(st.integers(0, hidden - 1)) if cell == "lstm" else 0,
     )
@@ -138,6 +142,39 @@ def test_gradients_of_chunks_are_those_of_the_whole(options: dict[str, Any], see
     assert results[0].keys() == results[1].keys()
     for name, value in results[0].items():
         np.testing.assert_allclose(results[1][name], value, rtol=1e-9, atol=1e-11, err_msg=name)
+
+
+def test_clockwork_groups_as_in_the_paper() -> None:
+    """Koutnik et al. 2014, equations 1, 3 and 4, group by group; gradients by central differences of that."""
+    periods, size, rng = (1, 2, 4, 8), 3, np.random.default_rng(5)
+    hidden, x = size * len(periods), rng.standard_normal((20, 2, 4))
+    stack = build({"input_size": 4, "layers": [Layer("rnn-tanh", hidden, group_periods=periods)]}, 7)
+    weights = values_of(stack)
+
+    def clockwork(w: dict[str, np.ndarray]) -> np.ndarray:
+        y, outputs = np.zeros((2, hidden)), []
+        for t in range(len(x)):
+            new = y.copy()
+            for i, period in enumerate(periods):
+                if t % period == 0:
+                    rows, slower = slice(i * size, (i + 1) * size), slice(i * size, None)
+                    a = y[:, slower] @ w["weight_hh_l0"][rows, slower].T + x[t] @ w["weight_ih_l0"][rows].T
+                    new[:, rows] = np.tanh(a + w["bias_ih_l0"][rows] + w["bias_hh_l0"][rows])
+            y = new
+            outputs.append(y)
+        return np.stack(outputs)
+
+    output, _ = stack(x)
+    np.testing.assert_allclose(output.detach().numpy(), clockwork(weights), rtol=1e-12, atol=1e-13)
+    along = rng.standard_normal(output.shape)
+    (output * Tensor(along)).sum().backward()
+    for name, value in weights.items():
+        direction = rng.standard_normal(value.shape)
+        up, down = ((clockwork({**weights, name: value + s * direction}) * along).sum() for s in (1e-6, -1e-6))
+        found = (getattr(stack, name).grad.numpy() * direction).sum()
+        np.testing.assert_allclose(found, (up - down) / 2e-6, rtol=1e-7, atol=1e-7, err_msg=name)
+    (cost,) = rnncore.explain(stack)
+    assert cost.kernel == "rnn-tanh with options, clockwork groups"
 
 
 def test_the_plain_stack_is_the_lstm() -> None:

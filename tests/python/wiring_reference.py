@@ -43,6 +43,7 @@ class RowOfLayer:
     def __init__(self, layer: dict[str, Any], suffix: str, p: Arrays, state: dict[str, np.ndarray]) -> None:
         self.cell, self.hidden = layer["cell"], layer["hidden_size"]
         self.width = layer.get("proj_size", self.hidden)  # of h
+        self.group_periods = layer.get("options", {}).get("group_periods")
         self.delays, self.period = layer.get("delays", []), layer.get("period", 1)
         self.p, self.suffix = p, suffix
         depth = max(self.delays, default=1)
@@ -64,6 +65,13 @@ class RowOfLayer:
         else:
             self.begin(*self.given, 0)
 
+    def seen(self, w: np.ndarray) -> np.ndarray:
+        """A weight of states, without what comes from faster groups (Koutnik et al. 2014: block upper triangular)."""
+        if not self.group_periods:
+            return w
+        group = np.arange(self.hidden) // (self.hidden // len(self.group_periods))
+        return np.where(group[None, :] >= np.resize(group, len(w))[:, None], w, 0.0)
+
     def step(self, x: np.ndarray) -> np.ndarray:
         if self.clock % self.period == 0:
             p, s = self.p, self.suffix
@@ -75,15 +83,18 @@ class RowOfLayer:
                     if "_reverse" not in s
                     else f"weight_delay{s[: -len('_reverse')]}_d{d}_reverse"
                 )
-                gi = gi + p[name] @ line[d - 1]
+                gi = gi + self.seen(p[name]) @ line[d - 1]
             if self.cell == "indrnn":
                 h, c = np.maximum(gi + p[f"weight_u{s}"] * self.h, 0), self.c
             else:
-                w_hh = p[f"weight_hh{s}"]
+                w_hh = self.seen(p[f"weight_hh{s}"])
                 h, c = cell_step(self.cell, gi, w_hh, p.get(f"bias_hh{s}", np.zeros(len(w_hh))), self.h, self.c)
                 if self.width != self.hidden:
                     h = p[f"weight_hr{s}"] @ h
             self.past = line[: len(self.past)]
+            if self.group_periods:
+                runs = self.clock % np.repeat(self.group_periods, self.hidden // len(self.group_periods)) == 0
+                h, c = np.where(runs, h, self.h), np.where(runs, c, self.c)
             self.h, self.c = h, c
         self.clock += 1
         return self.h
@@ -131,7 +142,9 @@ def _run_row(spec: dict[str, Any], p: Arrays, x: np.ndarray, state: Arrays, star
     after: Arrays = {}
     connection = spec.get("connection", "none")
     seen, below, clock = [x], x, 0
-    periods = any(layer.get("period", 1) > 1 for layer in spec["layers"])
+    periods = any(
+        layer.get("period", 1) > 1 or "group_periods" in layer.get("options", {}) for layer in spec["layers"]
+    )
     for k, layer in enumerate(spec["layers"]):
         source = np.concatenate(seen, 1) if connection == "dense" else below
         outputs = []

@@ -64,12 +64,19 @@ struct CellOptions {
   bool layer_norm = false;     // of the products and of c, inside the step (Ba et al. 2016)
   double leak = 1.0;           // Elman: h_t = (1 - leak) h_{t-1} + leak f(...), 0 < leak <= 1
 
+  // Clockwork groups (Koutnik et al. 2014): the units fall into as many groups of one size, in order; group i runs at the
+  // steps t of a sequence with t mod group_periods[i] = 0 and keeps its state in between. Ascending; a group receives the
+  // states of groups as slow as itself or slower, not of faster ones. Empty: no groups.
+  std::vector<std::int64_t> group_periods = {};
+
   // LSTM alone.
   bool peephole = false;        // i and f see c_{t-1}, o sees c_t
   bool coupled = false;         // f = 1 - i: no forget gate of its own (ONNX: input_forget)
   bool forget_gate = true;      // false: f = 1, the cell of 1997
   bool truncate_gates = false;  // errors flow back in time through c alone (the gradient of 1997)
 };
+
+constexpr std::int64_t kLongestPeriod = 1 << 16;
 
 struct LayerSpec {
   CellKind cell = CellKind::lstm;
@@ -93,8 +100,8 @@ RNNCORE_EXPORT std::int64_t gates_of(const LayerSpec& layer);     // the LSTM wi
 RNNCORE_EXPORT std::string gate_letters(const LayerSpec& layer);  // in row order: "ifgo", "rzn", "h", ...
 RNNCORE_EXPORT bool has_recurrent_product(CellKind cell);         // weight_hh: not the IndRNN
 RNNCORE_EXPORT bool normalises_sum(CellKind cell);  // layer_norm acts on W_ih x + W_hh h (Elman), not on each apart
-RNNCORE_EXPORT std::int64_t unit_weights_of(
-    const LayerSpec& layer);  // rows of the per-unit weights: peepholes, IndRNN's u
+// Rows of the per-unit weights: peepholes, IndRNN's u.
+RNNCORE_EXPORT std::int64_t unit_weights_of(CellKind cell, const CellOptions& options);
 
 // One line of JSON with the options that differ from the default: {"clip": 3.0, "peephole": true}; {} for none.
 RNNCORE_EXPORT std::string to_json(const CellOptions& options);

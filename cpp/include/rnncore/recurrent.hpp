@@ -65,7 +65,7 @@ struct RNNCORE_EXPORT RecurrentSpec {
   std::int64_t layer_input_size(std::int64_t layer) const;
   std::int64_t layer_output_size(std::int64_t layer) const;
   std::int64_t output_size() const;
-  bool has_periods() const;      // any layer does not run at every step
+  bool has_periods() const;      // any layer, or group of units in one, does not run at every step
   bool needs_generator() const;  // in training
   bool has_cell_state() const;   // any layer has c
   bool has_delays() const;       // any layer has past

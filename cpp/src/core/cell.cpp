@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "rnncore/error.hpp"
 
@@ -97,6 +98,37 @@ void check_lstm(const CellOptions& o) {
                    "f is either 1 - i or 1, not both");
 }
 
+void check_groups(const LayerSpec& layer) {
+  const CellOptions& o = layer.options;
+  if (o.group_periods.empty()) return;
+  constexpr std::size_t kMost = 64;
+  const std::size_t count = o.group_periods.size();
+  std::string got;
+  bool right = count <= kMost;
+  for (std::size_t i = 0; i < count; ++i) {
+    got += (i > 0 ? ", " : "") + std::to_string(o.group_periods[i]);
+    right = right && o.group_periods[i] >= 1 && o.group_periods[i] <= kLongestPeriod &&
+            (i == 0 || o.group_periods[i] > o.group_periods[i - 1]);
+  }
+  if (!right)
+    throw_argument(
+        "recurrent", "group_periods",
+        "at most " + std::to_string(kMost) + " numbers of steps, ascending, from 1 to " + std::to_string(kLongestPeriod),
+        "[" + got + "]", "one for each group of units, the fastest first");
+  if (layer.hidden_size % static_cast<std::int64_t>(count) != 0)
+    throw_argument("recurrent", "hidden_size", "a multiple of the " + std::to_string(count) + " groups",
+                   std::to_string(layer.hidden_size), "all groups of group_periods have one size");
+  const auto alone = [](const char* option, const std::string& value, const char* hint) {
+    throw_argument("recurrent", option, "its default with group_periods", value, hint);
+  };
+  if (layer.proj_size > 0) alone("proj_size", std::to_string(layer.proj_size), "h has no units of its own then");
+  if (o.layer_norm) alone("layer_norm", "true", "its statistics would cover units that do not run");
+  if (o.zoneout_h > 0.0 || o.zoneout_c > 0.0) alone("zoneout", "another value", "both say which units keep their state");
+  if (o.leak < 1.0) alone("leak", std::to_string(o.leak), "both say which units keep their state");
+  if (layer.period > 1)
+    alone("period", std::to_string(layer.period), "multiply every group's period by the layer's instead");
+}
+
 }  // namespace
 
 const char* name_of(CellKind cell) { return facts(cell).name; }
@@ -121,17 +153,20 @@ ActivationSpec resolved(ActivationSpec a) {
   return a;
 }
 
-std::string gate_letters(const LayerSpec& layer) {
-  if (layer.cell == CellKind::lstm && (layer.options.coupled || !layer.options.forget_gate)) return "igo";
-  return facts(layer.cell).gates;
+namespace {
+const char* letters_of(CellKind cell, const CellOptions& o) {
+  return cell == CellKind::lstm && (o.coupled || !o.forget_gate) ? "igo" : facts(cell).gates;
 }
+}  // namespace
+
+std::string gate_letters(const LayerSpec& layer) { return letters_of(layer.cell, layer.options); }
 std::int64_t gates_of(const LayerSpec& layer) { return static_cast<std::int64_t>(gate_letters(layer).size()); }
 bool has_recurrent_product(CellKind cell) { return cell != CellKind::indrnn; }
 bool normalises_sum(CellKind cell) { return facts(cell).family == Family::elman; }
-std::int64_t unit_weights_of(const LayerSpec& layer) {
-  if (layer.cell == CellKind::indrnn) return 1;
-  if (!layer.options.peephole) return 0;
-  return gates_of(layer) - 1;  // one for each gate but the candidate
+std::int64_t unit_weights_of(CellKind cell, const CellOptions& options) {
+  if (cell == CellKind::indrnn) return 1;
+  if (!options.peephole) return 0;
+  return static_cast<std::int64_t>(std::strlen(letters_of(cell, options))) - 1;  // one for each gate but the candidate
 }
 
 bool draws_masks(const CellOptions& o) { return o.zoneout_h > 0.0 || o.zoneout_c > 0.0 || o.state_dropout > 0.0; }
@@ -139,7 +174,7 @@ bool draws_masks(const CellOptions& o) { return o.zoneout_h > 0.0 || o.zoneout_c
 bool is_plain(const CellOptions& o) {
   return is_standard(o.gate_activation) && is_standard(o.candidate_activation) && is_standard(o.hidden_activation) &&
          o.clip == 0.0 && o.zoneout_h == 0.0 && o.zoneout_c == 0.0 && o.state_dropout == 0.0 && o.leak == 1.0 &&
-         !o.layer_norm && !o.peephole && !o.coupled && o.forget_gate && !o.truncate_gates;
+         !o.layer_norm && o.group_periods.empty() && !o.peephole && !o.coupled && o.forget_gate && !o.truncate_gates;
 }
 
 void check(const LayerSpec& layer) {
@@ -174,6 +209,7 @@ void check(const LayerSpec& layer) {
     refuse(layer.cell, "state_dropout", "it has no recurrent product");
   if (family != Family::elman && o.leak < 1.0) refuse(layer.cell, "leak", "leaky units are Elman's");
   if (o.layer_norm && !layer.delays.empty()) throw_argument("recurrent", "delays", "none with layer_norm", "some");
+  check_groups(layer);
   if (o.truncate_gates && !layer.delays.empty())
     throw_argument("recurrent", "delays", "none with truncate_gates", "some",
                    "errors through delayed states would not be truncated");

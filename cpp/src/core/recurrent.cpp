@@ -50,7 +50,7 @@ void check_past(const RecurrentSpec& spec, const std::vector<Tensor>& past, std:
 
 void check_clock(const RecurrentSpec& spec, const Tensor& clock, std::int64_t N) {
   if (!clock.defined()) return;
-  if (!spec.has_periods()) throw_argument(kOp, "clock", "none", "a state", "no layer has a period");
+  if (!spec.has_periods()) throw_argument(kOp, "clock", "none", "a state", "no layer and no group of units has a period");
   if (clock.dtype() != DType::int64) throw_type(kOp, "clock", "int64", name_of(clock.dtype()));
   if (clock.shape() != Shape{N})
     throw_argument(kOp, "clock", "shape (N,) = " + to_string({N}), to_string(clock.shape()));
@@ -211,6 +211,7 @@ class StackRun {
       if (!in.start.h.defined()) in.start.h = in.reset.h;
       if (!in.start.c.defined()) in.start.c = in.reset.c;
     }
+    if (!layer.options.group_periods.empty()) in.running = running_units(layer, in, input_.state.clock);
     return layer.period > 1 ? layer_at_period(layer, p, in, input_.state.clock) : recurrent_layer(layer, p, in);
   }
 

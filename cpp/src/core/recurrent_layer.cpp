@@ -1,9 +1,28 @@
 #include "core/recurrent_layer.h"
 
+#include <algorithm>
+
 #include "rnncore/ops.hpp"
 
 namespace rnncore {
 namespace {
+
+bool of_state(backend::RecurrentPack layout) {
+  return layout != backend::RecurrentPack::input && layout != backend::RecurrentPack::input_back;
+}
+
+// Clockwork groups: zeros in a weight of states (G*H, H), or in its gradient, where a group would see a faster one.
+template <typename T>
+void drop_faster_groups(const LayerSpec& layer, T* w, std::int64_t rows) {
+  const std::int64_t H = layer.hidden_size, size = H / static_cast<std::int64_t>(layer.options.group_periods.size());
+  for (std::int64_t row = 0; row < rows; ++row) std::fill_n(w + row * H, row % H / size * size, T(0));
+}
+void drop_faster_groups(const LayerSpec& layer, Tensor w) {
+  if (w.dtype() == DType::float64)
+    drop_faster_groups(layer, w.mutable_data<double>(), w.size(0));
+  else
+    drop_faster_groups(layer, w.mutable_data<float>(), w.size(0));
+}
 
 // One packed copy, cached on the weight's storage.
 backend::PackedPtr packed(backend::RecurrentPack layout, const LayerSpec& layer, const Tensor& w) {
@@ -12,9 +31,15 @@ backend::PackedPtr packed(backend::RecurrentPack layout, const LayerSpec& layer,
   // A storage belongs to one weight in practice; the key tells slices and uses with other sizes apart all the same.
   std::uint64_t key = 1 + static_cast<std::uint64_t>(layout) + 16 * static_cast<std::uint64_t>(layer.cell);
   for (const std::int64_t part :
-       {layer.hidden_size, w.size(0), w.size(1), impl.offset, static_cast<std::int64_t>(w.dtype())})
+       {layer.hidden_size, w.size(0), w.size(1), impl.offset, static_cast<std::int64_t>(w.dtype()),
+        static_cast<std::int64_t>(layer.options.group_periods.size())})
     key = (key ^ static_cast<std::uint64_t>(part)) * 0x9E3779B97F4A7C15ull + (key >> 29);
   return impl.storage->packed(key, backend::pack_epoch(device), [&] {
+    if (of_state(layout) && !layer.options.group_periods.empty()) {
+      const Tensor seen = w.detach().clone();
+      drop_faster_groups(layer, seen);
+      return backend::pack_recurrent(device, layout, layer, w.dtype(), w.size(1), seen.raw());
+    }
     return backend::pack_recurrent(device, layout, layer, w.dtype(), w.size(1), w.raw());
   });
 }
@@ -120,6 +145,17 @@ void spread_past(const Kept& kept, const Tensor& dpast_n, Tensor* dy, std::vecto
     spread_past<float>(*kept.workspace, kept.geometry, dpast_n, dy ? dy->mutable_data<float>() : nullptr, grads);
 }
 
+// What a group does not see of faster ones has no gradient.
+void drop_faster_gradients(const backend::RecurrentGeometry& g, LayerParameters& p, std::vector<Tensor>& grads) {
+  const std::vector<Tensor*> all = p.all();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const bool of_states = all[i] == &p.weight_hh || (!p.weight_delay.empty() && all[i] >= &p.weight_delay.front() &&
+                                                      all[i] <= &p.weight_delay.back());
+    if (of_states && grads[kParameters + i].defined())
+      drop_faster_groups({g.cell, g.H, g.options}, grads[kParameters + i]);
+  }
+}
+
 // Gradients of the node's inputs.
 std::vector<Tensor> backward(const Kept& kept, const std::vector<Tensor>& dout) {
   const char* const op = name_of(kept.geometry.cell);
@@ -183,6 +219,7 @@ std::vector<Tensor> backward(const Kept& kept, const std::vector<Tensor>& dout) 
   b.dw_hr = gradient[9];
   b.dw_delay.assign(gradient.begin() + 10, gradient.end());
   backend::recurrent_backward(x.device(), b);
+  if (!g.options.group_periods.empty()) drop_faster_gradients(g, p, grads);
   if (dpast_n.defined()) spread_past(kept, dpast_n, nullptr, &grads);
   return grads;
 }
@@ -278,6 +315,7 @@ LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& param
   g.delays = layer.delays;
   g.own_reset = in.own_reset && masked;
   Masks masks = draw_masks(layer.options, g, in.generator);
+  if (in.running.defined()) masks.zone_h = masks.zone_c = in.running;
   g.dropped = masks.drop.defined();
   g.parts = backend::recurrent_parts(x.device(), g);
   LayerResult out;

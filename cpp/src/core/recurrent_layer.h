@@ -60,6 +60,7 @@ struct LayerInput {
   LayerState reset;            // h (N, R) and c (N, H), or undefined: zeros
   Tensor lengths, reset_mask;  // or undefined
   bool reverse = false;
+  Tensor running;  // (T, N, H): 0 where a unit keeps its state (clockwork groups); or undefined
   Generator* generator = nullptr;  // set in training alone: draws the masks that the layer's options ask for
 };
 // Arguments are checked by the caller.

@@ -48,7 +48,7 @@ std::int64_t RecurrentSpec::output_size() const {
 
 bool RecurrentSpec::has_periods() const {
   for (const LayerSpec& layer : layers)
-    if (layer.period > 1) return true;
+    if (layer.period > 1 || !layer.options.group_periods.empty()) return true;
   return false;
 }
 
@@ -71,8 +71,6 @@ bool RecurrentSpec::has_delays() const {
 }
 
 namespace {
-
-constexpr std::int64_t kLongestPeriod = 1 << 16;
 
 void check_delays(const std::vector<std::int64_t>& delays) {
   constexpr std::size_t kMost = 16;
@@ -148,7 +146,7 @@ void visit_layer(const RecurrentSpec& spec, std::int64_t k, bool reverse, LayerP
   if (spec.bias) own("bias_ih", {GH}, p.bias_ih);
   if (spec.bias && product) own("bias_hh", {GH}, p.bias_hh);
   if (layer.proj_size > 0) own("weight_hr", {R, H}, p.weight_hr);
-  const std::int64_t rows = unit_weights_of(layer);
+  const std::int64_t rows = unit_weights_of(layer.cell, layer.options);
   if (layer.cell == CellKind::indrnn)
     own("weight_u", {H}, p.unit);
   else if (rows > 0)

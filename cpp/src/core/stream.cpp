@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/stream_wiring.h"
+#include "core/time_scales.h"
 
 namespace rnncore {
 
@@ -15,6 +16,7 @@ struct Stream::Impl {
     Tensor h, c, h_next, c_next, y;
     Tensor past;  // a ring: call.past_first says where it begins
     std::int64_t period = 1;
+    Tensor running;  // (N, H): which units run at this step (clockwork groups), or undefined
   };
   RecurrentSpec spec;
   std::int64_t batch = 0;
@@ -95,6 +97,10 @@ struct Stream::Impl {
     g.P = kind.proj_size;
     g.delays = kind.delays;
     layer.period = kind.period;
+    if (!kind.options.group_periods.empty()) {
+      layer.running = Tensor::zeros({batch, g.H}, dtype);
+      layer.call.masks.zone_h = layer.call.masks.zone_c = layer.running.raw();
+    }
     layer.call.threads = 1;
     if (!rows) {
       layer.call.weights = forward_weights(kind, p);
@@ -175,8 +181,21 @@ struct Stream::Impl {
     for (std::int64_t n = 0; n < batch; ++n) ++steps[n];
   }
 
+  void wind(const Layer& layer) noexcept {
+    const backend::RecurrentGeometry& g = layer.call.geometry;
+    for (std::int64_t n = 0; n < batch; ++n) {
+      const std::int64_t now = clock.data<std::int64_t>()[n];
+      void* const rows = const_cast<void*>(layer.running.raw());
+      if (dtype == DType::float64)
+        fill_running(g.options.group_periods, g.H, now, static_cast<double*>(rows) + n * g.H);
+      else
+        fill_running(g.options.group_periods, g.H, now, static_cast<float*>(rows) + n * g.H);
+    }
+  }
+
   const void* step_layer(Layer& layer, const void* x) noexcept {
     backend::RecurrentForward& call = layer.call;
+    if (layer.running.defined()) wind(layer);
     call.x = x;
     backend::recurrent_forward(Device::cpu, call);
     call.bias_ready = true;

@@ -94,6 +94,34 @@ Tensor advanced_clock(const Tensor& clock, const Tensor& lengths, const Tensor& 
   return Tensor::from(after, {N});
 }
 
+namespace {
+
+template <typename T>
+void fill_running(const LayerSpec& layer, const Masks& masks, const Tensor& clock, T* to) {
+  const std::int64_t H = layer.hidden_size;
+  const std::vector<std::int64_t>& periods = layer.options.group_periods;
+  for (std::int64_t n = 0; n < masks.N; ++n) {
+    std::int64_t now = clock_of(clock, n);
+    masks.walk(n, [&](std::int64_t t, bool begins) {
+      if (begins) now = 0;
+      fill_running(periods, H, now++, to + (t * masks.N + n) * H);
+    });
+  }
+}
+
+}  // namespace
+
+Tensor running_units(const LayerSpec& layer, const LayerInput& in, const Tensor& clock) {
+  const Tensor& steps = in.ids.defined() ? in.ids : in.x;
+  const Masks masks(in.lengths, in.reset_mask, in.reverse, steps.size(0), steps.size(1));
+  Tensor running = Tensor::zeros({masks.T, masks.N, layer.hidden_size}, in.x.dtype());
+  if (running.dtype() == DType::float64)
+    fill_running(layer, masks, clock, running.mutable_data<double>());
+  else
+    fill_running(layer, masks, clock, running.mutable_data<float>());
+  return running;
+}
+
 LayerResult layer_at_period(const LayerSpec& layer, const LayerParameters& p, LayerInput in, const Tensor& clock) {
   const bool tokens = in.ids.defined();
   const std::int64_t T = tokens ? in.ids.size(0) : in.x.size(0), N = tokens ? in.ids.size(1) : in.x.size(1);

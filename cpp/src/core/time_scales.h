@@ -4,6 +4,8 @@
 // again. Rows may begin at different clocks, end at their lengths and restart at resets. Internal to core/.
 #pragma once
 
+#include <algorithm>
+
 #include "core/recurrent_layer.h"
 
 namespace rnncore {
@@ -11,6 +13,16 @@ namespace rnncore {
 // One layer and direction over a sequence: recurrent_layer, at every period-th step. clock: int64 (N), the steps that
 // each row's sequence has made before, or undefined: none.
 LayerResult layer_at_period(const LayerSpec& layer, const LayerParameters& p, LayerInput input, const Tensor& clock);
+
+// Clockwork groups: 1 where a unit runs, 0 where it keeps its state; (T, N, H). The clock as above.
+Tensor running_units(const LayerSpec& layer, const LayerInput& input, const Tensor& clock);
+// The same for one step of rows at these clocks, into rows of H values each.
+template <typename T>
+void fill_running(const std::vector<std::int64_t>& periods, std::int64_t H, std::int64_t clock, T* row) {
+  const std::int64_t size = H / static_cast<std::int64_t>(periods.size());
+  for (std::size_t i = 0; i < periods.size(); ++i)
+    std::fill_n(row + static_cast<std::int64_t>(i) * size, size, clock % periods[i] == 0 ? T(1) : T(0));
+}
 
 // The clock after T steps of the (first) direction.
 Tensor advanced_clock(const Tensor& clock, const Tensor& lengths, const Tensor& reset_mask, bool reverse,

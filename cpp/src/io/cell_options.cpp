@@ -18,6 +18,7 @@ void visit_options(Options& o, const Visit& visit) {
   visit("state_dropout", o.state_dropout);
   visit("layer_norm", o.layer_norm);
   visit("leak", o.leak);
+  visit("group_periods", o.group_periods);
   visit("peephole", o.peephole);
   visit("coupled", o.coupled);
   visit("forget_gate", o.forget_gate);
@@ -49,6 +50,13 @@ ActivationSpec activation_from_json(const Json& value, const std::string& where)
 
 void read(ObjectReader& reader, const char* key, double& value) { value = reader.number(key); }
 void read(ObjectReader& reader, const char* key, bool& value) { value = reader.boolean(key); }
+void read(ObjectReader& reader, const char* key, std::vector<std::int64_t>& value) {
+  for (const Json& number : reader.array(key)) {
+    if (!number.is_number_integer())
+      throw JsonError(reader.path_to(key) + ": expected whole numbers, got " + describe(number));
+    value.push_back(number.get<std::int64_t>());
+  }
+}
 
 }  // namespace
 

@@ -145,11 +145,8 @@ def module_of_spec(spec: RecurrentSpec, dtype: str, batch_first: bool = False) -
     kinds = [{key: value for key, value in layer.items() if key != "hidden_size"} for layer in layers]
     common: dict[str, Any] = {"bias": spec.bias, "bidirectional": spec.bidirectional, "dropout": spec.dropout}
     common |= {"batch_first": batch_first, "dtype": dtype}
-    if (
-        any(kind != kinds[0] for kind in kinds)
-        or set(kinds[0]) - {"cell", "options", "proj_size"}
-        or set(facts) - _PLAIN
-    ):
+    wired = set(kinds[0]) - {"cell", "options", "proj_size"} or set(facts) - _PLAIN
+    if wired or "group_periods" in kinds[0].get("options", {}) or any(kind != kinds[0] for kind in kinds):
         wiring = {key: value for key, value in facts.items() if key not in _PLAIN}
         return nn.Recurrent(spec.input_size, layers, **common, **wiring)
     cell, options = kinds[0]["cell"], dict(kinds[0].get("options", {}))

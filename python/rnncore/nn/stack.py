@@ -39,6 +39,9 @@ class Layer:
         period: the layer runs at steps 0, m, 2m, ... of a sequence and holds its output in between. Default: 1.
         options: what differs from the plain cell, as in a model file. Default: nothing.
         proj_size: P of a projected LSTM, as `LSTM` has it: h has P features, c has H. Default: 0, none.
+        group_periods: clockwork groups (Koutnik et al. 2014): as many groups of H / len(group_periods) units; group i
+            runs at steps t with t % group_periods[i] == 0 and sees groups as slow as itself or slower. Ascending.
+            Default: none.
     """
 
     cell: str
@@ -47,12 +50,16 @@ class Layer:
     period: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
     proj_size: int = 0
+    group_periods: Sequence[int] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The layer as in a model file: keys that differ from the default."""
         result: dict[str, Any] = {"cell": self.cell, "hidden_size": self.hidden_size}
-        if self.options:
-            result["options"] = dict(self.options)
+        options = dict(self.options)
+        if len(self.group_periods):
+            options["group_periods"] = [int(period) for period in self.group_periods]
+        if options:
+            result["options"] = options
         if len(self.delays):
             result["delays"] = [int(delay) for delay in self.delays]
         if self.period != 1:
@@ -91,8 +98,8 @@ class State(dict[str, Tensor]):
     """A stack's state: one tensor per name.
 
     ``h_l{k}`` and ``c_l{k}`` (N, H_k), ``past_l{k}`` (d_max - 1, N, H_k) where a layer has delays (h of two steps ago,
-    three steps ago, ...), each with ``_reverse`` for the second direction; ``clock`` (N,) where layers have periods.
-    Of a projected LSTM h and past have proj_size features in place of H_k.
+    three steps ago, ...), each with ``_reverse`` for the second direction; ``clock`` (N,) where layers or groups have
+    periods. Of a projected LSTM h and past have proj_size features in place of H_k.
     """
 
     def detach(self) -> State:

@@ -377,6 +377,7 @@ backend::RecurrentKernel kernel_report(const LayerSpec& layer) {
   k.name = std::string(name_of(layer.cell)) + (plain ? "" : " with options");
   if (layer.options.layer_norm) k.name += ", normalised rows";
   if (l.projected) k.name += ", projected";
+  if (!layer.options.group_periods.empty()) k.name += ", clockwork groups";
   k.units = l.units;
   k.projected = l.projected ? l.state_units : 0;
   k.input_slots = l.k.input_count;

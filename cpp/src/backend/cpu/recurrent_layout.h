@@ -36,7 +36,7 @@ struct Layout {
   explicit Layout(const backend::RecurrentGeometry& g)
       : k(kernels_of<T>(g.cell, g.options)),
         numbers(numbers_of(g.cell, g.options)),
-        has_unit_weights(unit_weights_of({g.cell, g.H, g.options}) > 0),
+        has_unit_weights(unit_weights_of(g.cell, g.options) > 0),
         dropped(g.dropped),
         projected(g.P > 0),
         T_(g.T),
