@@ -171,6 +171,7 @@ class Backward {
 
   void run_cell(const Member& m, BackwardStep<T> s) const {
     l_.k.backward[0](s);
+    if (l_.independent()) return;
     m.barrier();
     if (l_.k.stages == 2) {
       s.weights_second = b_.weights.recurrent_back_second->template data<T>();

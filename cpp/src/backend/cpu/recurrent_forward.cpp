@@ -230,6 +230,7 @@ class Forward {
     if (l_.k.stages == 2) s.p = static_cast<T*>(f_.buffers.p) + (l_.training ? t : 0) * l_.N * l_.units;
     if (norm_.kernels) return norm_.forward(self, s, p, t, f_.weights);
     l_.k.forward[0](s);
+    if (l_.independent()) return;
     self.barrier();
     if (l_.k.stages == 2) {
       s.weights = f_.weights.recurrent_second->template data<T>();

@@ -29,7 +29,7 @@ struct Layout {
   std::int64_t state_units;  // R in whole blocks, as rows of its gradient have them; units but for a projection
   std::int64_t gate_values;  // of one row of gates
   std::int64_t gates_row;    // from one row to the next
-  bool reverse, masked, training, own_reset;
+  bool reverse, masked, training, own_reset, normalised;
   const std::vector<std::int64_t>& delays;
   RowParts rows;  // of the gates, of c, and of what walks along with the steps
 
@@ -54,6 +54,7 @@ struct Layout {
         masked(g.masked),
         training(g.training),
         own_reset(g.own_reset),
+        normalised(g.options.layer_norm),
         delays(g.delays),
         rows{g.N, g.parts} {}
 
@@ -66,6 +67,8 @@ struct Layout {
 
   // Whether the kernel for one row serves (recurrent_row.h): the one place where it is chosen for sequences.
   bool one_row() const { return N == 1 && !masked && !dropped && !projected && delays.empty() && k.row != nullptr; }
+  // Each unit sees its own past alone (IndRNN): members that share the units need not meet between steps.
+  bool independent() const { return k.recurrent_count == 0 && k.stages == 1 && !normalised && delays.empty(); }
   // Steps are numbered in the order of processing; time_of(step) is where they stand in x and y.
   std::int64_t time_of(std::int64_t step) const { return reverse ? T_ - 1 - step : step; }
   // c entering a step, row 0 of the batch as if it were in part p; in inference three buffers take turns (the first
@@ -148,7 +151,7 @@ constexpr double kNearBarrier = 60;   // nanoseconds between near cores
 constexpr double kWorthWaking = 2e4;  // nanoseconds to gain over the sequence
 template <typename T>
 bool walks_alone(const Layout<T>& l, int threads, double barrier = kNearBarrier) {
-  if (l.rows.parts > 1 || threads <= 1) return false;
+  if (l.rows.parts > 1 || threads <= 1 || l.independent()) return false;
   if (l.N > 1) return l.step_work() / threads < kBarrier;
   const double gain = l.step_work() / kRowRate * (1 - 1.0 / threads) - kMeetings * barrier;
   return static_cast<double>(l.T_) * gain < kWorthWaking;
