@@ -35,13 +35,17 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "gru": ("GRU", {}),
     "gru reset before": ("GRU", {"reset_after": False}),
     "gru layer norm": ("GRU", {"layer_norm": True}),
+    "gru before layer norm": ("GRU", {"reset_after": False, "layer_norm": True}),
     "gru zoneout": ("GRU", {"zoneout": 0.1}),
     "mgu": ("MGU", {}),
+    "mgu layer norm": ("MGU", {"layer_norm": True}),
     "rnn tanh": ("RNN", {}),
     "rnn softsign": ("RNN", {"nonlinearity": "softsign"}),
     "rnn layer norm": ("RNN", {"layer_norm": True}),
     "rnn leaky": ("RNN", {"leak": 0.3}),
+    "rnn clockwork": ("RNN", {"group_periods": (1, 2)}),
     "indrnn": ("IndRNN", {}),
+    "indrnn layer norm": ("IndRNN", {"layer_norm": True}),
 }
 GATES = {"LSTM": 4, "GRU": 3, "MGU": 2, "RNN": 1, "IndRNN": 1}
 
@@ -78,7 +82,12 @@ def make(name: str, shape: tuple[int, ...], train: bool) -> Row:
     """A row ready to be timed."""
     kind, options = ROWS[name]
     steps, batch, layers, hidden = shape
-    module = getattr(nn, kind)(hidden, hidden, layers, generator=rnncore.Generator(1), **options)
+    generator = rnncore.Generator(1)
+    module: nn.Module
+    if "group_periods" in options:
+        module = nn.Recurrent(hidden, [nn.Layer("rnn-tanh", hidden, **options)] * layers, generator=generator)
+    else:
+        module = getattr(nn, kind)(hidden, hidden, layers, generator=generator, **options)
     random = np.random.default_rng(0)
     x = rnncore.tensor(random.standard_normal((steps, batch, hidden), np.float32))
     dy = rnncore.tensor(random.standard_normal((steps, batch, hidden), np.float32))

@@ -26,12 +26,11 @@ file(GLOB_RECURSE RNNCORE_SOURCES CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/cpp/src/core/*.cpp
   ${PROJECT_SOURCE_DIR}/cpp/src/io/*.cpp)
 add_library(rnncore_objects OBJECT ${RNNCORE_SOURCES})
-# Double precision is for checks more than for speed: -O2 keeps the library below 5 MB (tests/python/test_package.py).
-set(RNNCORE_F64_KERNELS ${RNNCORE_SOURCES})
-list(FILTER RNNCORE_F64_KERNELS INCLUDE REGEX "_kernels_f64\\.cpp$")
-set_source_files_properties(${RNNCORE_F64_KERNELS} PROPERTIES COMPILE_OPTIONS "$<$<NOT:$<CONFIG:Debug>>:-O2>")
-set_source_files_properties(${PROJECT_SOURCE_DIR}/cpp/src/backend/cpu/recurrent_norm_kernels_f64.cpp PROPERTIES
-  COMPILE_OPTIONS "$<$<NOT:$<CONFIG:Debug>>:-Os>")
+# Double precision is for checks more than for speed, and files are read once: -Os there keeps the library below 5 MB
+# (tests/python/test_package.py).
+set(RNNCORE_SMALL_SOURCES ${RNNCORE_SOURCES})
+list(FILTER RNNCORE_SMALL_SOURCES INCLUDE REGEX "_kernels_f64\\.cpp$|/src/io/")
+set_source_files_properties(${RNNCORE_SMALL_SOURCES} PROPERTIES COMPILE_OPTIONS "$<$<NOT:$<CONFIG:Debug>>:-Os>")
 set_target_properties(rnncore_objects PROPERTIES
   CXX_EXTENSIONS OFF
   CXX_VISIBILITY_PRESET hidden

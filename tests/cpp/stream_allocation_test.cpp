@@ -170,6 +170,16 @@ void each_stream(const F& f) {
     projected.layers[0].proj_size = 40;
     Steps<float> narrow(projected, N);
     f(narrow, "projected N=" + std::to_string(N));
+    RecurrentSpec grouped = stack_of(CellKind::lstm);
+    grouped.layers[0].options.group_periods = {1, 2};
+    Steps<float> clockwork(grouped, N);
+    f(clockwork, "clockwork groups N=" + std::to_string(N));
+    for (const CellKind cell : kCells) {
+      RecurrentSpec normalised = stack_of(cell);
+      for (LayerSpec& layer : normalised.layers) layer.options.layer_norm = true;
+      Steps<float> rows(normalised, N);
+      f(rows, std::string(name_of(cell)) + " with layer_norm N=" + std::to_string(N));
+    }
     ModelSteps model(N);
     f(model, "model N=" + std::to_string(N));
   }

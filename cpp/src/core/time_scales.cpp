@@ -104,7 +104,7 @@ void fill_running(const LayerSpec& layer, const Masks& masks, const Tensor& cloc
     std::int64_t now = clock_of(clock, n);
     masks.walk(n, [&](std::int64_t t, bool begins) {
       if (begins) now = 0;
-      fill_running(periods, H, now++, to + (t * masks.N + n) * H);
+      rnncore::fill_running(periods, H, now++, to + (t * masks.N + n) * H);
     });
   }
 }
