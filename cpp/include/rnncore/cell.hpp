@@ -52,6 +52,8 @@ RNNCORE_EXPORT ActivationSpec resolved(ActivationSpec activation);
 
 // What a layer may change in its cell's equations. The default is the plain cell.
 struct CellOptions {
+  CellOptions() {}  // no aggregate: of lists of layers GCC 12 would say that group_periods may be uninitialised
+
   // Where activations act. LSTM: gates i f o; candidate g; hidden: on c_t. GRU: gates r z; candidate n.
   // Elman ("rnn"): candidate alone.
   ActivationSpec gate_activation, candidate_activation, hidden_activation;
