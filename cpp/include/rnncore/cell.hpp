@@ -66,9 +66,9 @@ struct CellOptions {
   bool layer_norm = false;     // of the products and of c, inside the step (Ba et al. 2016)
   double leak = 1.0;           // Elman: h_t = (1 - leak) h_{t-1} + leak f(...), 0 < leak <= 1
 
-  // Clockwork groups (Koutnik et al. 2014): the units fall into as many groups of one size, in order; group i runs at the
-  // steps t of a sequence with t mod group_periods[i] = 0 and keeps its state in between. Ascending; a group receives the
-  // states of groups as slow as itself or slower, not of faster ones. Empty: no groups.
+  // Clockwork groups (Koutnik et al. 2014): the units fall into as many groups of one size, in order; group i runs at
+  // the steps t of a sequence with t mod group_periods[i] = 0 and keeps its state in between. Ascending; a group
+  // receives the states of groups as slow as itself or slower, not of faster ones. Empty: no groups.
   std::vector<std::int64_t> group_periods = {};
 
   // LSTM alone.

@@ -111,10 +111,10 @@ void check_groups(const LayerSpec& layer) {
             (i == 0 || o.group_periods[i] > o.group_periods[i - 1]);
   }
   if (!right)
-    throw_argument(
-        "recurrent", "group_periods",
-        "at most " + std::to_string(kMost) + " numbers of steps, ascending, from 1 to " + std::to_string(kLongestPeriod),
-        "[" + got + "]", "one for each group of units, the fastest first");
+    throw_argument("recurrent", "group_periods",
+                   "at most " + std::to_string(kMost) + " numbers of steps, ascending, from 1 to " +
+                       std::to_string(kLongestPeriod),
+                   "[" + got + "]", "one for each group of units, the fastest first");
   if (layer.hidden_size % static_cast<std::int64_t>(count) != 0)
     throw_argument("recurrent", "hidden_size", "a multiple of the " + std::to_string(count) + " groups",
                    std::to_string(layer.hidden_size), "all groups of group_periods have one size");
@@ -123,7 +123,8 @@ void check_groups(const LayerSpec& layer) {
   };
   if (layer.proj_size > 0) alone("proj_size", std::to_string(layer.proj_size), "h has no units of its own then");
   if (o.layer_norm) alone("layer_norm", "true", "its statistics would cover units that do not run");
-  if (o.zoneout_h > 0.0 || o.zoneout_c > 0.0) alone("zoneout", "another value", "both say which units keep their state");
+  if (o.zoneout_h > 0.0 || o.zoneout_c > 0.0)
+    alone("zoneout", "another value", "both say which units keep their state");
   if (o.leak < 1.0) alone("leak", std::to_string(o.leak), "both say which units keep their state");
   if (layer.period > 1)
     alone("period", std::to_string(layer.period), "multiply every group's period by the layer's instead");
