@@ -92,6 +92,7 @@ uint8 = "uint8"
 
 _SUBMODULES = frozenset(
     {
+        "beam",
         "cli",
         "convert",
         "data",

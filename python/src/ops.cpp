@@ -121,6 +121,15 @@ void bind_cross_entropies(py::module_& m) {
 
 void bind_lookup(py::module_& m) {
   m.def(
+      "attention",
+      [](T query, T keys, T values, const py::object& lengths, const std::optional<Tensor>& v) {
+        const Tensor steps = lengths.is_none() ? Tensor() : as_ids("attention", "lengths", lengths);
+        const Attended found = without_gil([&] { return attention(query, keys, values, steps, or_undefined(v)); });
+        return py::make_tuple(found.context, found.weights);
+      },
+      py::arg("query"), py::arg("keys"), py::arg("values"), py::arg("lengths") = py::none(), py::arg("v") = py::none(),
+      "(context, weights).");
+  m.def(
       "layer_norm",
       [](T a, T weight, const std::optional<Tensor>& bias, double eps) {
         return layer_norm(a, weight, or_undefined(bias), eps);

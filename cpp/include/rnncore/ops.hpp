@@ -53,6 +53,19 @@ RNNCORE_EXPORT Tensor argmax(const Tensor& a, std::int64_t axis);  // int64, not
 RNNCORE_EXPORT Tensor max_over_time(const Tensor& a, const Tensor& lengths = {});
 RNNCORE_EXPORT Tensor mean_over_time(const Tensor& a, const Tensor& lengths = {});
 
+// Attention (Bahdanau, Cho & Bengio 2015; Luong, Pham & Manning 2015) --------------------------------------
+// Each of Tq queries over the first lengths[n] (int64 (N); undefined: Ts) keys of its own sequence:
+//   score = query . key, or with v: v . tanh(query + key);  weights = softmax(scores), 0 beyond;
+//   context = sum over the keys of weight * value.
+// query (Tq, N, K), keys (Ts, N, K), values (Ts, N, V), v (K) or undefined. Of no key: zeros. Differentiable in all but
+// the lengths. The bilinear score is the first over linear(keys, W).
+struct Attended {
+  Tensor context;  // (Tq, N, V)
+  Tensor weights;  // (Tq, N, Ts)
+};
+RNNCORE_EXPORT Attended attention(const Tensor& query, const Tensor& keys, const Tensor& values,
+                                  const Tensor& lengths = {}, const Tensor& v = {});
+
 // Normalisation and losses --------------------------------------------------------------------------------
 RNNCORE_EXPORT Tensor softmax(const Tensor& a, std::int64_t axis = -1);
 RNNCORE_EXPORT Tensor log_softmax(const Tensor& a, std::int64_t axis = -1);

@@ -157,6 +157,26 @@ void crf_loss_backward(Device device, const Crf& crf, const double* scales, doub
 // The best tags (T, N); what lies beyond a sequence's length is left as it is. space: N 2 K doubles, back: (N, T, K).
 void crf_decode(Device device, const Crf& crf, double* space, std::int64_t* back, std::int64_t* tags);
 
+// Attention of Tq queries of each sequence over its own first lengths[n] keys (null: Ts). The score of a key is
+// query . key, or with v: v . tanh(query + key). weights = softmax of the scores, 0 beyond; context = weights values.
+// A sequence of no key: zeros.
+struct Attention {
+  DType dtype = DType::float32;
+  std::int64_t Tq = 0, Ts = 0, N = 0, K = 0, V = 0;
+  const std::int64_t* lengths = nullptr;                            // (N)
+  const void *query = nullptr, *keys = nullptr, *values = nullptr;  // (Tq, N, K), (Ts, N, K), (Ts, N, V)
+  const void* v = nullptr;                                          // (K) or null
+  void *weights = nullptr, *context = nullptr;                      // (Tq, N, Ts), (Tq, N, V)
+};
+void attention(Device device, const Attention& a);
+struct AttentionGradients {
+  const void *dcontext = nullptr, *dweights = nullptr;           // null: zero
+  void *dquery = nullptr, *dkeys = nullptr, *dvalues = nullptr;  // all three are written
+  void* dv = nullptr;                                            // (N, K), with v: each sequence's part of its gradient
+};
+// Reads `weights`; allocates (std::bad_alloc) before it starts.
+void attention_backward(Device device, const Attention& a, const AttentionGradients& g);
+
 // Pooling -----------------------------------------------------------------------------------------------------
 // y (N, F) of x (T, N, F) over the first lengths[n] steps of each sequence (null: T); of no step: 0.
 struct TimePool {

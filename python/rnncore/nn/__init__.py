@@ -6,6 +6,7 @@ it repeatable. A module made without one seeds its own from the operating system
 
 from rnncore.nn import functional, init
 from rnncore.nn.activations import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from rnncore.nn.attention import Attention
 from rnncore.nn.cells import GRUCell, IndRNNCell, LSTMCell, MGUCell, RNNCell
 from rnncore.nn.containers import ModuleList, Sequential
 from rnncore.nn.gated import MGU, IndRNN
@@ -30,6 +31,7 @@ __all__ = [
     "LSTM",
     "MGU",
     "RNN",
+    "Attention",
     "BCEWithLogitsLoss",
     "CTCLoss",
     "CrossEntropyLoss",

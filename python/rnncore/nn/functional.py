@@ -8,6 +8,7 @@ from rnncore import _core
 from rnncore._core import Tensor, linear, log_softmax, relu, sigmoid, softmax, tanh
 from rnncore._core import dropout as _dropout
 from rnncore._tensor import as_tensor, fresh_generator
+from rnncore.nn.attention import attention
 from rnncore.nn.labelling import max_over_time, mean_over_time
 from rnncore.nn.value_losses import (
     binary_cross_entropy_with_logits,
@@ -21,6 +22,7 @@ from rnncore.nn.value_losses import (
 
 __all__ = [
     "activation_penalty",
+    "attention",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "ctc_beam_search",

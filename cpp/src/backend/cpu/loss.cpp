@@ -154,6 +154,7 @@ HWY_AFTER_NAMESPACE();
 
 #include "backend/cpu/dispatch.h"
 #include "backend/cpu/gemm.h"
+#include "backend/cpu/softmax.h"
 
 namespace rnncore {
 namespace cpu {
@@ -249,6 +250,20 @@ void output_rows(const backend::OutputBlock& block, const T* bias, Range rows) {
 }
 
 }  // namespace
+
+template <typename T>
+void softmax_row(std::int64_t n, const T* x, T* y) {
+  kernels<T>().softmax(n, x, y);
+}
+template <typename T>
+void softmax_row_backward(std::int64_t n, const T* dy, const T* y, T* dx) {
+  kernels<T>().softmax_backward(false, n, dy, y, dx);
+}
+template void softmax_row<float>(std::int64_t, const float*, float*);
+template void softmax_row<double>(std::int64_t, const double*, double*);
+template void softmax_row_backward<float>(std::int64_t, const float*, const float*, float*);
+template void softmax_row_backward<double>(std::int64_t, const double*, const double*, double*);
+
 }  // namespace cpu
 
 namespace backend {

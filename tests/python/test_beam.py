@@ -1,0 +1,135 @@
+"""Beam search against all hypotheses, greedy search, and each beginning alone."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnncore.beam import Hypothesis, Rows, beam_search, length_penalty
+
+V, STOP, LENGTH = 4, 3, 4
+
+
+class Chain:
+    """A tiny model whose next token depends on the whole past: a state per row, as a recurrent network has."""
+
+    def __init__(self, count: int, seed: int = 0, vocabulary: int = V) -> None:
+        draw = np.random.default_rng(seed)
+        self.weights = draw.standard_normal((3, 3)), draw.standard_normal((vocabulary, 3)) * 2
+        self.head = draw.standard_normal((3, vocabulary)) * 1.5
+        self.start = draw.standard_normal((count, 3))
+        self.state = self.start
+
+    def step(self, tokens: Rows, rows: Rows) -> Any:
+        self.state = np.tanh(self.state[rows] @ self.weights[0] + self.weights[1][tokens])
+        logits = self.state @ self.head
+        return logits - np.log(np.exp(logits).sum(1, keepdims=True))
+
+    def log_prob(self, beginning: int, first: int, tokens: tuple[int, ...]) -> float:
+        self.state, total, last = self.start[beginning : beginning + 1], 0.0, first
+        for token in tokens:
+            total += self.step(np.array([last]), np.array([0]))[0, token]
+            last = token
+        return total
+
+
+def every(chain: Chain, beginning: int, first: int, alpha: float) -> list[Hypothesis]:
+    """All hypotheses that stop within LENGTH tokens, best first."""
+    found = []
+    for length in range(LENGTH):
+        for tokens in product(range(STOP), repeat=length):
+            total = chain.log_prob(beginning, first, (*tokens, STOP))
+            found.append(Hypothesis(tokens, total, total / length_penalty(length + 1, alpha), True))
+    return sorted(found, key=lambda one: -one.score)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.7, 1.5])
+def test_a_beam_for_everything_finds_the_best(alpha: float) -> None:
+    chain = Chain(3)
+    first = [0, 1, 2]
+    found = beam_search(chain.step, first, beams=V**LENGTH, max_length=LENGTH, stop=[STOP], alpha=alpha, top=5)
+    for n, (best, token) in enumerate(zip(found, first, strict=True)):
+        wanted = every(chain, n, token, alpha)[:5]
+        assert [one.tokens for one in best] == [one.tokens for one in wanted]
+        for one, want in zip(best, wanted, strict=True):
+            assert one.finished
+            assert one.log_prob == pytest.approx(want.log_prob, abs=1e-12)
+            assert one.score == pytest.approx(want.score, abs=1e-12)
+
+
+def test_the_penalty_decides_between_short_and_long() -> None:
+    lengths = [
+        len(
+            beam_search(Chain(1, seed=5).step, [0], beams=256, max_length=LENGTH, stop=[STOP], alpha=alpha)[0][0].tokens
+        )
+        for alpha in (0.0, 5.0)
+    ]
+    assert lengths[0] < lengths[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_beam_is_greedy(seed: int) -> None:
+    chain = Chain(2, seed)
+    found = beam_search(chain.step, [0, 1], beams=1, max_length=30, stop=[STOP])
+    for n, [best] in enumerate(found):
+        chain.state, token, tokens, total = chain.start[n : n + 1], n, [], 0.0
+        while len(tokens) < 30:
+            scores = chain.step(np.array([token]), np.array([0]))[0]
+            token = int(scores.argmax())
+            total += scores[token]
+            if token == STOP:
+                break
+            tokens.append(token)
+        assert best.tokens == tuple(tokens)
+        assert best.finished == (token == STOP)
+        assert best.log_prob == pytest.approx(total, abs=1e-12)
+
+
+def test_no_beginning_depends_on_the_others() -> None:
+    first, limits = [0, 1, 2, 0, 1], [3, 9, 5, 2, 7]
+    chain = Chain(5, seed=2, vocabulary=7)
+    options = {"beams": 3, "stop": [5, 6], "alpha": 0.6, "top": 3}
+    together = beam_search(chain.step, first, max_length=limits, **options)  # type: ignore[arg-type]
+    assert len({len(best[0].tokens) for best in together}) > 1, "beginnings end at different times"
+    for n in range(5):
+        chain.state = chain.start[n : n + 1]
+        [alone] = beam_search(chain.step, first[n : n + 1], max_length=limits[n], **options)  # type: ignore[arg-type]
+        assert [one.tokens for one in alone] == [one.tokens for one in together[n]]
+        assert [one.score for one in alone] == pytest.approx([one.score for one in together[n]], abs=1e-12)
+
+
+def test_without_stop_tokens_all_are_as_long_as_asked() -> None:
+    [found] = beam_search(Chain(1).step, [0], beams=3, max_length=6, top=3)
+    assert [len(one.tokens) for one in found] == [6, 6, 6]
+    assert not any(one.finished for one in found)
+    assert found[0].log_prob >= found[1].log_prob >= found[2].log_prob
+
+
+def test_wider_beams_than_tokens_and_forbidden_tokens() -> None:
+    def step(tokens: Rows, rows: Rows) -> Any:
+        return np.tile([-np.inf, np.log(0.5), np.log(0.5)], (len(tokens), 1))
+
+    [found] = beam_search(step, [1], beams=10, max_length=3, stop=[2], top=10)
+    assert [one.tokens for one in found] == [(), (1,), (1, 1), (1, 1, 1)]
+    assert [one.finished for one in found] == [True, True, True, False]
+    assert all(0 not in one.tokens for one in found)
+
+
+def test_equals_are_taken_in_order() -> None:
+    [found] = beam_search(lambda tokens, rows: np.zeros((len(tokens), 5)), [0], beams=2, max_length=2, top=2)
+    assert [one.tokens for one in found] == [(0, 0), (0, 1)]
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(ValueError, match=r"\[beam search\] beams: expected at least 1, got 0"):
+        beam_search(Chain(1).step, [0], beams=0)
+    with pytest.raises(ValueError, match="max_length"):
+        beam_search(Chain(1).step, [0], max_length=0)
+    with pytest.raises(ValueError, match=r"log-probabilities: expected shape \(1, V\), got \(3, 2\)"):
+        beam_search(lambda tokens, rows: np.zeros((3, 2)), [0])
+    with pytest.raises(ArithmeticError, match="got NaN"):
+        beam_search(lambda tokens, rows: np.full((1, 2), np.nan), [0])
+    assert beam_search(Chain(1).step, []) == []
