@@ -15,7 +15,29 @@ if TYPE_CHECKING:
     from rnncore.data.vocabulary import Level
 
 
+_NAMES = {"hidden_size": "hidden", "num_layers": "layers", "embedding_size": "embedding", "clip_norm": "clip"}
+
+
+def _take_recipe(context: typer.Context, name: str | None) -> str | None:
+    """Make the recipe's options the defaults of all others."""
+    if name is not None:
+        from rnncore.train.recipes import recipe
+
+        chosen = recipe(name)
+        values = {**chosen.model, **chosen.train, **chosen.text}
+        context.default_map = {_NAMES.get(option, option): value for option, value in values.items()}
+    return name
+
+
 def language_model(
+    recipe: str | None = typer.Option(
+        None,
+        "--recipe",
+        metavar="NAME",
+        callback=_take_recipe,
+        is_eager=True,
+        help="Defaults of an experiment: ptb-small, ptb-medium, ptb-large (words), char-shakespeare.",
+    ),
     text: Path = typer.Option(..., "--text", "--train", help="The training text (UTF-8).", show_default=False),
     valid: Path | None = typer.Option(None, "--valid", help="Validation text; default: the end of --text."),
     test: Path | None = typer.Option(None, "--test", help="Test text, scored at the end."),
@@ -54,12 +76,18 @@ def language_model(
     ),
     init: str = typer.Option("uniform", "--init", metavar="NAME", help="uniform, xavier, he, orthogonal or identity."),
     forget_bias: float | None = typer.Option(None, "--forget-bias", metavar="X", help="LSTM: start value."),
+    init_range: float | None = typer.Option(
+        None, "--init-range", metavar="X", help="All parameters start as U(-X, X) instead."
+    ),
     bptt: int = typer.Option(50, "--bptt", metavar="N", help="New steps of an update (k1)."),
     bptt_back: int | None = typer.Option(
         None, "--bptt-back", metavar="N", help="Steps that the gradient goes back (k2)."
     ),
     batch: int = typer.Option(50, "--batch", metavar="N", help="Parallel streams (or sentences)."),
     sentences: bool = typer.Option(False, "--sentences", help="Shuffled padded lines instead of streams."),
+    reduction: str = typer.Option(
+        "tokens", "--reduction", metavar="NAME", help="The loss is a mean over tokens, or (streams) summed over steps."
+    ),
     epochs: options.Epochs = None,
     steps: options.Steps = None,
     optimizer: options.Optimizer = "adam",
@@ -83,6 +111,8 @@ def language_model(
     """Train a language model on a text.
 
     Example: rnncore train lm --text book.txt --cell lstm --hidden 512 --layers 3 --epochs 10 --out runs/book
+
+    Example: rnncore train lm --recipe ptb-small --text ptb.train.txt --valid ptb.valid.txt --test ptb.test.txt
     """
     from rnncore import Generator
     from rnncore.data import TextSource
@@ -92,7 +122,8 @@ def language_model(
 
     config = TrainConfig(
         epochs=epochs, steps=steps, batching="sentences" if sentences else "streams", batch=batch, bptt=bptt,
-        bptt_back=bptt_back, optimizer=optimizer, lr=lr, momentum=momentum, weight_decay=weight_decay,
+        bptt_back=bptt_back, reduction=reduction, optimizer=optimizer, lr=lr, momentum=momentum,
+        weight_decay=weight_decay,
         clip_norm=clip, clip_value=clip_value, schedule=schedule, warmup_steps=warmup, decay=decay,
         decay_after=decay_after, patience=patience, seed=seed, checkpoint_steps=checkpoint_steps,
     )  # fmt: skip
@@ -112,7 +143,7 @@ def language_model(
         dropout=dropout, tie_weights=tie_weights, variational=variational, weight_drop=weight_drop,
         embedding_dropout=embedding_dropout, activation_penalty=activation_penalty, temporal_penalty=temporal_penalty,
         connection=connection, learn_initial_state=learn_initial_state, init=init, forget_bias=forget_bias,
-        generator=Generator(seed),
+        init_range=init_range, generator=Generator(seed),
     )  # fmt: skip
     task = LanguageModelTask(corpus, source)
     start(model, task, config, out=out, name=text.stem, force=force, tensorboard=tensorboard)

@@ -43,6 +43,7 @@ class LanguageModelConfig:
     learn_initial_state: bool = False
     init: str = "uniform"
     forget_bias: float | None = None
+    init_range: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "hidden_size", "num_layers", "embedding_size"):
@@ -57,6 +58,8 @@ class LanguageModelConfig:
         for name in ("activation_penalty", "temporal_penalty"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(message("language model", name, "0 or more", str(getattr(self, name))))
+        if self.init_range is not None:
+            self._check_init_range(self.init_range)
         if self.variational and self.dropout == 0:
             raise ValueError(message("language model", "variational", "False, as dropout is 0", "True"))
         if self.dtype not in ("float32", "float64"):
@@ -71,6 +74,13 @@ class LanguageModelConfig:
                     "tied input and output embeddings have one size",
                 )
             )
+
+    def _check_init_range(self, bound: float) -> None:
+        if not 0 < bound < float("inf"):
+            raise ValueError(message("language model", "init_range", "above 0", str(bound)))
+        if self.init != "uniform" or self.forget_bias is not None:
+            got = f"init {self.init}, forget_bias {self.forget_bias}"
+            raise ValueError(message("language model", "init_range", "no other start values beside it", got))
 
     @property
     def is_wired(self) -> bool:
@@ -117,6 +127,7 @@ class LanguageModel(Model):
             that is reported.
         learn_initial_state: the states at the start of a text are parameters.
         init, forget_bias: start values of the stack, as `nn.Recurrent`.
+        init_range: all parameters, embedding and biases among them, start as U(-x, x) instead (Zaremba et al. 2014).
         bidirectional: refused.
         vocabulary: for text in and out; saved with the model.
         dtype: "float32" (default) or "float64".
@@ -147,6 +158,7 @@ class LanguageModel(Model):
         learn_initial_state: bool = False,
         init: str = "uniform",
         forget_bias: float | None = None,
+        init_range: float | None = None,
         bidirectional: bool = False,
         vocabulary: Vocabulary | None = None,
         dtype: str = "float32",
@@ -164,7 +176,7 @@ class LanguageModel(Model):
         self.config = LanguageModelConfig(
             vocab_size, embedding_size, hidden_size, num_layers, cell, float(dropout), tie_weights, dtype, connection,
             variational, float(weight_drop), float(embedding_dropout), float(activation_penalty),
-            float(temporal_penalty), learn_initial_state, init, forget_bias,
+            float(temporal_penalty), learn_initial_state, init, forget_bias, init_range,
         )  # fmt: skip
         self._penalties: list[Tensor] = []
         self.vocabulary = vocabulary
@@ -178,6 +190,9 @@ class LanguageModel(Model):
         self.head = nn.Linear(config.hidden_size, config.vocab_size, dtype=config.dtype, generator=generator)
         if config.tie_weights:
             self.head.weight = self.embedding.weight
+        if config.init_range is not None:
+            for parameter in self.parameters():
+                nn.init.uniform_(parameter, -config.init_range, config.init_range, generator=generator)
         self.drop = nn.Dropout(0.0 if config.variational else config.dropout, generator=generator)
 
     def forward(self, ids: Tensor | ArrayLike, state: State | None = None) -> tuple[Tensor, State]:

@@ -12,6 +12,7 @@ from rnncore._messages import message
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "asgd")
 SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
 BATCHINGS = ("streams", "sentences")
+REDUCTIONS = ("tokens", "streams")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class TrainConfig:
         batch: N, parallel streams or sentences; default 50.
         bptt: k1, new steps per update; default 50. For sentences: their largest length (longer ones are cut).
         bptt_back: k2 >= k1, how many steps the gradient goes back: TBPTT(k1, k2); default: k1.
+        reduction: what the gradient is of. "tokens" (default): the mean loss of a token (of an item, for other kinds).
+            "streams": the loss summed over the steps and averaged over the batch (Zaremba et al. 2014), so rate and
+            clipping apply to numbers that are `bptt` times as large. The loss that is reported is always the mean.
         optimizer: "sgd", "adam", "adamw", "rmsprop" or "asgd"; default "adam".
         lr: learning rate; default 0.002.
         momentum, weight_decay: of the optimiser; default 0.
@@ -50,6 +54,7 @@ class TrainConfig:
     batch: int = 50
     bptt: int = 50
     bptt_back: int | None = None
+    reduction: str = "tokens"
     optimizer: str = "adam"
     lr: float = 2e-3
     momentum: float = 0.0
@@ -85,7 +90,8 @@ class TrainConfig:
             self._refuse("lr", "a positive number", self.lr)
         if not 0 < self.decay <= 1:
             self._refuse("decay", "a factor in (0, 1]", self.decay)
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("batching", BATCHINGS)):
+        named = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "batching": BATCHINGS, "reduction": REDUCTIONS}
+        for name, known in named.items():
             if getattr(self, name) not in known:
                 self._refuse(name, " | ".join(known), repr(getattr(self, name)))
         if self.schedule == "plateau" and (self.decay == 1 or self.warmup_steps):
@@ -106,6 +112,10 @@ class TrainConfig:
     def window(self) -> int:
         """k2: the steps that one gradient spans."""
         return self.bptt if self.bptt_back is None else self.bptt_back
+
+    def loss_scale(self, items: int) -> float:
+        """What the mean loss of so many items is multiplied by before going back; see `reduction`."""
+        return items / self.batch if self.reduction == "streams" else 1.0
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON."""

@@ -248,7 +248,8 @@ class Trainer:
         if not self.task.is_sane(value):
             self.diverged(f"a loss of {value:g} {self.task.loss_unit}", blame(self.model, loss))
         penalty = self.model.take_penalty()
-        (loss if penalty is None else loss + penalty).backward()
+        scale = config.loss_scale(items)
+        ((loss if penalty is None else loss + penalty) * scale).backward()
         self._last_lr = self.optimizer.lr
         try:
             norm = self.optimizer.step(clip_norm=config.clip_norm, clip_value=config.clip_value)

@@ -1,0 +1,90 @@
+"""Recipes: the options of published experiments, each under one name.
+
+`rnncore train lm --recipe NAME` takes them as defaults; what is given beside it on the command line wins.
+
+Example:
+    >>> from rnncore.train.recipes import recipe
+    >>> recipe("ptb-small").model["hidden_size"], recipe("ptb-small").train["lr"]
+    (200, 1.0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rnncore._messages import message
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Options by the names of `LanguageModel`, `TrainConfig` and `TextSource`.
+
+    Attributes:
+        paper: where the options come from.
+        model, train, text: options that are not the defaults.
+    """
+
+    paper: str
+    model: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    text: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _zaremba(
+    size: int, dropout: float, init_range: float, steps: int, decay: float, full_rate: int, epochs: int, clip: float
+) -> Recipe:
+    """A row of Zaremba, Sutskever & Vinyals 2014, section 4.1.
+
+    Their loss is summed over the steps of a chunk and averaged over the batch: learning rate 1 and the clipping belong
+    to that. The rate is divided after each epoch beyond the first `full_rate`.
+    """
+    return Recipe(
+        paper="Zaremba, Sutskever & Vinyals 2014, arXiv:1409.2329",
+        model={
+            "embedding_size": size,
+            "hidden_size": size,
+            "num_layers": 2,
+            "cell": "lstm",
+            "dropout": dropout,
+            "init_range": init_range,
+        },
+        train={
+            "batch": 20,
+            "bptt": steps,
+            "reduction": "streams",
+            "optimizer": "sgd",
+            "lr": 1.0,
+            "clip_norm": clip,
+            "schedule": "step",
+            "decay": decay,
+            "decay_after": full_rate - 1,  # the schedule's own first epoch is at the full rate too
+            "epochs": epochs,
+        },
+        text={"level": "word"},
+    )
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "ptb-small": _zaremba(200, 0.0, 0.1, 20, 1 / 2, 4, 13, 5.0),
+    "ptb-medium": _zaremba(650, 0.5, 0.05, 35, 1 / 1.2, 6, 39, 5.0),
+    "ptb-large": _zaremba(1500, 0.65, 0.04, 35, 1 / 1.15, 14, 55, 10.0),
+    "char-shakespeare": Recipe(
+        paper="the three-layer character model of Karpathy 2015 (char-rnn)",
+        model={"hidden_size": 512, "num_layers": 3, "cell": "lstm", "dropout": 0.5},
+        train={"batch": 50, "bptt": 50, "optimizer": "adam", "lr": 2e-3, "clip_norm": 5.0, "epochs": 12},
+        text={"level": "char", "valid_fraction": 0.1},
+    ),
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in RECIPES:
+        raise ValueError(message("recipe", "name", " | ".join(RECIPES), repr(name)))
+    return RECIPES[name]
