@@ -81,7 +81,7 @@ Tensor optional_mask(const py::object& value) {
 
 py::tuple run(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const py::object& x,
               const py::object& h, const py::object& c, const py::object& lengths, const py::object& reset_mask,
-              bool training, Generator* generator, const std::optional<Tensor>& embedding) {
+              bool training, Generator* generator, const std::optional<Tensor>& embedding, RecurrentProbe* probe) {
   RecurrentInput input;
   if (embedding) {
     input.ids = as_ids("recurrent", "input", x);
@@ -98,7 +98,8 @@ py::tuple run(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, 
   input.reset_mask = optional_mask(reset_mask);
   input.training = training;
   input.generator = generator;
-  const RecurrentOutput output = without_gil([&] { return recurrent(spec, parameters, input); });
+  const RecurrentOutput output = without_gil(
+      [&] { return probe ? recurrent(spec, parameters, input, *probe) : recurrent(spec, parameters, input); });
   return py::make_tuple(output.y, join_state(spec, width_of_h, output.state.h),
                         join_state(spec, width_of_c, output.state.c));
 }
@@ -205,6 +206,37 @@ py::array step(PyStream& s, const py::object& input, const py::object& out) {
   return y;
 }
 
+void bind_probe(py::module_& m) {
+  py::class_<RecurrentProbe>(
+      m, "Probe",
+      "What instruments see of a stack; given to `recurrent`, which fills it and then goes step\n"
+      "by step.")
+      .def(py::init<>())
+      .def_property_readonly(
+          "layers",
+          [](const RecurrentProbe& probe) {
+            py::list layers;
+            for (const LayerProbe& layer : probe.layers) {
+              py::dict parts;
+              const auto put = [&](const char* name, const Tensor& value) {
+                if (value.defined()) parts[name] = value;
+              };
+              put("x", layer.x);
+              put("h_0", layer.h_0);
+              put("c_0", layer.c_0);
+              put("h", layer.h);
+              put("c", layer.c);
+              put("gates", layer.gates);
+              put("h_added", layer.h_added);
+              put("c_added", layer.c_added);
+              layers.append(parts);
+            }
+            return layers;
+          },
+          "One dict per (layer, direction): x, h_0, h, h_added, gates, and where there is a cell state c_0, c, "
+          "c_added.");
+}
+
 void bind_stream(py::module_& m) {
   py::class_<PyStream>(m, "Stream",
                        "Steps a stack one time step at a time for N parallel streams, with the same bits as a whole\n"
@@ -305,9 +337,11 @@ void bind_recurrent(py::module_& m) {
           "A list of (name, shape, hidden size), in PyTorch's order.")
       .def(py::pickle([](const RecurrentSpec& s) { return py::make_tuple(to_json(s)); },
                       [](const py::tuple& s) { return recurrent_spec_from_json(s[0].cast<std::string>()); }));
+  bind_probe(m);
   m.def("recurrent", &run, py::arg("spec"), py::arg("parameters"), py::arg("input"), py::arg("h_0") = py::none(),
         py::arg("c_0") = py::none(), py::arg("lengths") = py::none(), py::arg("reset_mask") = py::none(),
         py::arg("training") = false, py::arg("generator") = py::none(), py::arg("embedding") = py::none(),
+        py::arg("probe") = py::none(),
         "(output (T, N, D*H), h_n, c_n or None) of a stack over a sequence (T, N, I); with embedding (V, I), over\n"
         "ids (T, N).");
   m.def("gate_letters", &gate_letters, py::arg("cell"), py::arg("options") = py::none(),

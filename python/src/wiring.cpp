@@ -60,7 +60,7 @@ namespace {
 
 py::tuple run(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const py::object& x,
               const py::object& state, const py::object& lengths, const py::object& reset_mask, bool training,
-              Generator* generator, const std::optional<Tensor>& embedding) {
+              Generator* generator, const std::optional<Tensor>& embedding, RecurrentProbe* probe) {
   RecurrentInput input;
   if (embedding) {
     input.ids = as_ids("recurrent", "input", x);
@@ -73,7 +73,8 @@ py::tuple run(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, 
   if (!reset_mask.is_none()) input.reset_mask = tensor_of(reset_mask).to(DType::uint8);
   input.training = training;
   input.generator = generator;
-  RecurrentOutput output = without_gil([&] { return recurrent(spec, parameters, input); });
+  RecurrentOutput output = without_gil(
+      [&] { return probe ? recurrent(spec, parameters, input, *probe) : recurrent(spec, parameters, input); });
   return py::make_tuple(output.y, state_to_dict(spec, std::move(output.state)));
 }
 
@@ -93,6 +94,7 @@ void bind_wiring(py::module_& m) {
   m.def("recurrent_with_state", &run, py::arg("spec"), py::arg("parameters"), py::arg("input"),
         py::arg("state") = py::none(), py::arg("lengths") = py::none(), py::arg("reset_mask") = py::none(),
         py::arg("training") = false, py::arg("generator") = py::none(), py::arg("embedding") = py::none(),
+        py::arg("probe") = py::none(),
         "(output (T, N, O), state) of a stack over a sequence; the state is a dict of tensors.");
 }
 

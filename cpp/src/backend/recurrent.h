@@ -127,6 +127,9 @@ struct RecurrentForward {
   int threads = 0;                        // 0: as the work deserves
 };
 void recurrent_forward(Device device, const RecurrentForward& f);
+// What forward kept of the gates, after their functions: (T, N, G*H) in the order of weight_ih's rows. Of a geometry
+// with training and without layer normalisation; before backward.
+void recurrent_gates(Device device, const RecurrentGeometry& g, const RecurrentBuffers& buffers, void* out);
 
 struct RecurrentBackward {
   RecurrentGeometry geometry;

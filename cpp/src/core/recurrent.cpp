@@ -1,4 +1,5 @@
 // The stack: layers over directions and time scales, connections and dropout between layers, states in and out.
+#include "core/probed_layer.h"
 #include "core/time_scales.h"
 #include "rnncore/ops.hpp"
 
@@ -125,8 +126,9 @@ void check_input(const RecurrentSpec& spec, const std::vector<Tensor>& parameter
 // One evaluation of a stack.
 class StackRun {
  public:
-  StackRun(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const RecurrentInput& input)
-      : spec_(spec), input_(input), stack_(split_parameters(spec, parameters)) {
+  StackRun(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const RecurrentInput& input,
+           RecurrentProbe* probe)
+      : spec_(spec), input_(input), stack_(split_parameters(spec, parameters)), probe_(probe) {
     const Shape& steps = input.ids.defined() ? input.ids.shape() : input.x.shape();
     T_ = steps[0];
     N_ = steps[1];
@@ -164,7 +166,7 @@ class StackRun {
     in.reset_mask = input_.reset_mask;
     in.own_reset = spec_.learn_initial_state;
     const bool drops = input_.training && spec_.input_dropout > 0.0;
-    if (input_.ids.defined() && !drops && input_.embedding.size(0) < input_.ids.numel()) {
+    if (input_.ids.defined() && !drops && probe_ == nullptr && input_.embedding.size(0) < input_.ids.numel()) {
       in.x = input_.embedding;
       in.ids = input_.ids;
     } else {
@@ -212,6 +214,7 @@ class StackRun {
       if (!in.start.c.defined()) in.start.c = in.reset.c;
     }
     if (!layer.options.group_periods.empty()) in.running = running_units(layer, in, input_.state.clock);
+    if (probe_ != nullptr) return probed_layer(layer, p, in, probe_->layers[i]);
     return layer.period > 1 ? layer_at_period(layer, p, in, input_.state.clock) : recurrent_layer(layer, p, in);
   }
 
@@ -241,6 +244,7 @@ class StackRun {
   const RecurrentSpec& spec_;
   const RecurrentInput& input_;
   StackParameters stack_;
+  RecurrentProbe* probe_;  // or null
   std::int64_t T_ = 0, N_ = 0;
   RecurrentOutput out_;
 };
@@ -250,7 +254,19 @@ class StackRun {
 RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& parameters,
                           const RecurrentInput& input) {
   check_input(spec, parameters, input);
-  return StackRun(spec, parameters, input).run();
+  return StackRun(spec, parameters, input, nullptr).run();
+}
+
+RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const RecurrentInput& input,
+                          RecurrentProbe& probe) {
+  check_input(spec, parameters, input);
+  const char* const hint = "instruments read plain sequences";
+  if (input.training) throw_argument(kOp, "training", "false with a probe", "true", "call eval() first");
+  if (input.lengths.defined()) throw_argument(kOp, "lengths", "none with a probe", "lengths", hint);
+  if (input.reset_mask.defined()) throw_argument(kOp, "reset_mask", "none with a probe", "a mask", hint);
+  if (spec.has_periods()) throw_argument(kOp, "probe", "a stack without periods", "a layer with one", hint);
+  probe.layers.assign(spec.layers.size() * static_cast<std::size_t>(spec.directions()), LayerProbe());
+  return StackRun(spec, parameters, input, &probe).run();
 }
 
 }  // namespace rnncore

@@ -311,7 +311,7 @@ LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& param
   g.P = layer.proj_size;
   g.reverse = in.reverse;
   g.masked = masked;
-  g.training = recorded;
+  g.training = recorded || in.gates != nullptr;
   g.delays = layer.delays;
   g.own_reset = in.own_reset && masked;
   Masks masks = draw_masks(layer.options, g, in.generator);
@@ -342,6 +342,10 @@ LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& param
   f.c_n = mutable_or_null(out.state.c);
   f.past_n = mutable_or_null(out.state.past);
   if (g.N > 0) backend::recurrent_forward(x.device(), f);
+  if (in.gates != nullptr) {
+    *in.gates = Tensor::empty({g.T, g.N, gates_of(layer) * g.H}, g.dtype);
+    if (g.N > 0) backend::recurrent_gates(x.device(), g, f.buffers, in.gates->mutable_raw());
+  }
   if (!recorded) return out;
 
   Kept kept;

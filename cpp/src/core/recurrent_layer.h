@@ -62,6 +62,7 @@ struct LayerInput {
   bool reverse = false;
   Tensor running;  // (T, N, H): 0 where a unit keeps its state (clockwork groups); or undefined
   Generator* generator = nullptr;  // set in training alone: draws the masks that the layer's options ask for
+  Tensor* gates = nullptr;         // not null: receives the gates' values (T, N, G*H); not with layer normalisation
 };
 // Arguments are checked by the caller.
 LayerResult recurrent_layer(const LayerSpec& layer, const LayerParameters& p, const LayerInput& input);

@@ -403,8 +403,9 @@ class _WiredStack(nn.Recurrent):
     ) -> tuple[Tensor, Any]:
         h, c = hx if isinstance(hx, tuple | list) else (hx, None)
         output, h_n, c_n = _core.recurrent(
-            self.spec, self._parameters(), input, h, c, lengths, None, self.training, self.generator, embedding
-        )
+            self.spec, self._parameters(), input, h, c, lengths, None, self.training, self.generator, embedding,
+            self.probe,
+        )  # fmt: skip
         return output, h_n if c_n is None else (h_n, c_n)
 
 

@@ -72,6 +72,8 @@ def open_stream(
 class _Recurrent(Module):
     """What RNN, LSTM and GRU share."""
 
+    probe: _core.Probe | None = None  # set by `rnncore.inspect.watched` alone: calls then fill it
+
     def __init__(
         self,
         cell: str,
@@ -150,6 +152,7 @@ class _Recurrent(Module):
             self.training,
             generator or self.generator,
             embedding,
+            self.probe,
         )
         if not batched:
             return output.squeeze(1), _without_batch(h_n), _without_batch(c_n)

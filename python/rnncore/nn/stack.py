@@ -145,6 +145,8 @@ class Recurrent(Module):
     ((7, 2, 6), ['c_l1', 'clock', 'h_l0', 'h_l1', 'past_l0'])
     """
 
+    probe: _core.Probe | None = None  # set by `rnncore.inspect.watched` alone: calls then fill it
+
     def __init__(
         self,
         input_size: int,
@@ -244,6 +246,7 @@ class Recurrent(Module):
             self.training,
             generator or self.generator,
             embedding,
+            self.probe,
         )
         return output.transpose(0, 1) if self.batch_first else output, State(after)
 

@@ -1,0 +1,187 @@
+"""A recurrent layer as a dynamical system: step Jacobians, their spectra, Lyapunov exponents."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnncore import Tensor, _core, enable_grad, nn
+from rnncore._messages import message
+from rnncore.inspect.watch import WatchedLayer
+
+Array = NDArray[Any]
+
+
+def step_jacobian(layer: WatchedLayer, step: int, *, sequence: int = 0) -> Array:
+    """D state_t / d state_(t-1) at a step of a watched call: exact, in float64, by one backward pass of the engine.
+
+    The state is h, or (h, c) one after the other where the cell has c; h alone has R features, c has H. For the RNN
+    h_t = f(a_t) it is diag(f'(a_t)) W_hh (Pascanu, Mikolov & Bengio 2013, equation 5).
+
+    Args:
+        layer: of `watched`. Not with delays, whose state has more parts.
+        step: t; where the layer reads backwards the state before it is that of t + 1.
+        sequence: n, the row of the batch. Default: 0.
+
+    Returns:
+        (S, S), S = R or R + H: row i, column j is d state_t[i] / d state_(t-1)[j].
+
+    Raises:
+        ValueError: a layer with delays, or a step or sequence that is not there.
+    """
+    steps, rows = layer.h.shape[:2]
+    for name, value, end in (("step", step, steps), ("sequence", sequence, rows)):
+        if not 0 <= value < end:
+            raise ValueError(message("step jacobian", name, f"within [0, {end})", str(value)))
+    return _Stepper(layer, sequence).jacobian(step)
+
+
+def lyapunov_exponents(layer: WatchedLayer, *, sequence: int = 0, count: int | None = None, skip: int = 0) -> Array:
+    """Lyapunov exponents along a watched call, in nats a step: how fast small deviations grow (> 0) or die out (< 0).
+
+    A frame Q is carried along, J_t Q_(t-1) = Q_t R_t (QR decomposition), and the exponents are the means of
+    log |diag R_t| (Benettin et al. 1980; for trained networks Vogt, Puelma Touzel, Shlizerman & Lajoie 2022).
+
+    Args:
+        layer: of `watched`.
+        sequence: the row of the batch. Default: 0.
+        count: how many, largest first. Default: all S.
+        skip: steps at the beginning that turn the frame and do not count. Default: 0.
+
+    Returns:
+        (count,); -inf where the step map loses a dimension.
+
+    Raises:
+        ValueError: a layer with delays, or a count or skip out of range.
+    """
+    stepper = _Stepper(layer, sequence)
+    steps, size = layer.h.shape[0], stepper.size
+    count = size if count is None else count
+    if not 1 <= count <= size:
+        raise ValueError(message("lyapunov exponents", "count", f"within [1, {size}]", str(count)))
+    if not 0 <= skip < steps:
+        raise ValueError(message("lyapunov exponents", "skip", f"within [0, {steps})", str(skip)))
+    frame, totals = np.eye(size, count), np.zeros(count)
+    order = range(steps - 1, -1, -1) if layer.reverse else range(steps)
+    with np.errstate(divide="ignore"):
+        for number, t in enumerate(order):
+            frame, upper = np.linalg.qr(stepper.jacobian(t) @ frame)
+            if number >= skip:
+                totals += np.log(np.abs(np.diagonal(upper)))
+    return np.asarray(totals / (steps - skip))
+
+
+class _Stepper:
+    """A layer that makes single steps from the states of a watched call."""
+
+    def __init__(self, layer: WatchedLayer, sequence: int) -> None:
+        if any("delay" in name for name, _, _ in layer.spec.parameters()):
+            expected, hint = "a layer without delays", "the past that enters its steps is more than one state"
+            raise ValueError(message("step jacobian", layer.name, expected, "one with delays", hint))
+        self._layer, self._parameters = layer, layer.parameters()
+        states = [(layer.h, layer.h_0)] + ([(layer.c, layer.c_0)] if layer.c is not None else [])
+        self._leaving = [leaving[:, sequence] for leaving, _ in states]
+        self._entering = [start[sequence] for _, start in states if start is not None]
+        self._x = layer.x[:, sequence]
+        self.size = sum(len(start) for start in self._entering)
+
+    def _state_before(self, t: int) -> list[Array]:
+        before = t + 1 if self._layer.reverse else t - 1
+        inside = 0 <= before < len(self._x)
+        return [part[before] for part in self._leaving] if inside else self._entering
+
+    def jacobian(self, t: int) -> Array:
+        # A batch of S equal rows, of which row i is asked for the gradient of the i-th feature of the new state.
+        size = self.size
+        x = Tensor(np.tile(self._x[t], (1, size, 1)), False, "float64")
+        h, *c = [Tensor(np.tile(part, (1, size, 1)), True, "float64") for part in self._state_before(t)]
+        with enable_grad():
+            _, *leaving = _core.recurrent(self._layer.spec, self._parameters, x, h, c[0] if c else None)
+            picked, at = [], 0
+            for part in leaving:
+                if part is not None:
+                    width = part.shape[2]
+                    picked.append((part * Tensor(np.eye(size)[None, :, at : at + width], False, "float64")).sum())
+                    at += width
+            sum(picked[1:], picked[0]).backward()
+        return np.concatenate([np.asarray(part.grad)[0] for part in (h, *c)], axis=1)
+
+
+def spectral_radius(matrix: Array) -> float:
+    """The largest modulus of the eigenvalues of a square matrix.
+
+    >>> spectral_radius(np.array([[0.0, -2.0], [2.0, 0.0]]))
+    2.0
+    """
+    return float(np.abs(np.linalg.eigvals(np.asarray(matrix, dtype=np.float64))).max(initial=0.0))
+
+
+def singular_values(matrix: Array, count: int | None = None) -> Array:
+    """The `count` largest singular values (default: all), largest first: by how much a step can stretch a gradient.
+
+    >>> singular_values(np.diag([1.0, -3.0]), 1)
+    array([3.])
+    """
+    return np.asarray(np.linalg.svd(np.asarray(matrix, dtype=np.float64), compute_uv=False)[:count])
+
+
+@dataclass(frozen=True)
+class RecurrentSpectrum:
+    """The recurrent weights of one gate of one layer and direction.
+
+    Attributes:
+        layer: as `WatchedLayer.name`.
+        gate: letter of the gate block.
+        radius: spectral radius of the block W (H, H); for a projected LSTM of W W_hr; for the IndRNN max |u|.
+        norm: its largest singular value.
+    """
+
+    layer: str
+    gate: str
+    radius: float
+    norm: float
+
+
+def recurrent_spectra(model: nn.Module) -> list[RecurrentSpectrum]:
+    """Spectral radius and norm of the recurrent weights of every layer, gate by gate.
+
+    For h_t = tanh(W h_(t-1) + ...) a norm below 1 suffices for gradients to vanish, and a spectral radius above 1 is
+    necessary for them to explode (Pascanu, Mikolov & Bengio 2013, section 2.1). For gated cells the blocks of W_hh are
+    parts of the step alone; `step_jacobian` is the whole.
+
+    Args:
+        model: a module with recurrent stacks inside.
+
+    Returns:
+        One per layer, direction and gate; in the model's order.
+    """
+    found = []
+    for path, module in model.named_modules():
+        if not hasattr(module, "probe"):
+            continue
+        own = vars(module)
+        layers = json.loads(_core.recurrent_spec_json(own["spec"]))["layers"]
+        for parameter in own:
+            stem, _, place = parameter.partition("_l")
+            if stem not in ("weight_hh", "weight_u"):
+                continue
+            layer = layers[int(place.removesuffix("_reverse"))]
+            letters = _core.gate_letters(layer["cell"], layer.get("options"))
+            name = f"{path}.l{place}" if path else f"l{place}"
+            for gate, block in zip(letters, _blocks(own, stem, place), strict=True):
+                found.append(RecurrentSpectrum(name, gate, spectral_radius(block), float(singular_values(block)[0])))
+    return found
+
+
+def _blocks(own: dict[str, Any], stem: str, place: str) -> Array:
+    """(G, H, H): what each gate multiplies the cell's own output of the step before by."""
+    weight = own[f"{stem}_l{place}"].numpy().astype(np.float64)
+    if stem == "weight_u":
+        return np.diag(weight)[None]
+    projection = own.get(f"weight_hr_l{place}")
+    whole = weight if projection is None else weight @ projection.numpy().astype(np.float64)
+    return np.asarray(whole).reshape(-1, whole.shape[1], whole.shape[1])

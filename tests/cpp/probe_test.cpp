@@ -1,0 +1,138 @@
+// Probed evaluation: the same bits as the plain one, and gradients of the states between steps that agree with those of
+// a run that starts there.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "gradcheck.h"
+#include "rnncore/rnncore.hpp"
+
+namespace rnncore {
+namespace {
+
+using test::leaf;
+using test::numbers;
+
+std::vector<Tensor> parameters_for(const RecurrentSpec& spec, DType dtype) {
+  std::vector<Tensor> parameters;
+  for (const ParameterInfo& info : parameters_of(spec)) {
+    parameters.push_back(numbers(info.shape, 10 + parameters.size(), dtype));
+    parameters.back().set_requires_grad(true);
+  }
+  return parameters;
+}
+
+void expect_same_bits(const Tensor& got, const Tensor& want) {
+  ASSERT_EQ(got.shape(), want.shape());
+  const std::size_t size = got.dtype() == DType::float64 ? sizeof(double) : sizeof(float);
+  EXPECT_EQ(std::memcmp(got.raw(), want.raw(), static_cast<std::size_t>(got.numel()) * size), 0);
+}
+
+RecurrentSpec layer_spec(CellKind cell, const char* options = "{}", std::int64_t proj_size = 0) {
+  RecurrentSpec spec;
+  spec.input_size = 3;
+  spec.layers.push_back({cell, 5, cell_options_from_json(options)});
+  spec.layers.back().proj_size = proj_size;
+  return spec;
+}
+
+std::vector<std::pair<const char*, RecurrentSpec>> single_layers() {
+  return {{"rnn", layer_spec(CellKind::rnn_tanh)},
+          {"leaky", layer_spec(CellKind::rnn_relu, R"({"leak": 0.3})")},
+          {"lstm", layer_spec(CellKind::lstm)},
+          {"peephole", layer_spec(CellKind::lstm, R"({"peephole": true})")},
+          {"no_forget", layer_spec(CellKind::lstm, R"({"forget_gate": false})")},
+          {"projected", layer_spec(CellKind::lstm, "{}", 2)},
+          {"normalised", layer_spec(CellKind::lstm, R"({"layer_norm": true})")},
+          {"gru", layer_spec(CellKind::gru)},
+          {"gru_before", layer_spec(CellKind::gru_reset_before)},
+          {"mgu", layer_spec(CellKind::mgu)},
+          {"indrnn", layer_spec(CellKind::indrnn)}};
+}
+
+TEST(Probe, HasTheBitsOfThePlainRun) {
+  for (const DType dtype : {DType::float32, DType::float64}) {
+    for (const auto& [name, one] : single_layers()) {
+      SCOPED_TRACE(name);
+      RecurrentSpec spec = one;
+      spec.layers.push_back(spec.layers[0]);
+      spec.bidirectional = true;
+      spec.connection = Connection::dense;
+      const std::vector<Tensor> parameters = parameters_for(spec, dtype);
+      RecurrentInput input;
+      input.ids = Tensor::from(std::vector<std::int64_t>{0, 1, 3, 2, 1, 1, 0, 2, 3, 0, 1, 2}, {6, 2});
+      input.embedding = numbers({4, 3}, 5, dtype);
+      RecurrentProbe probe;
+      const RecurrentOutput plain = recurrent(spec, parameters, input);
+      const RecurrentOutput probed = recurrent(spec, parameters, input, probe);
+      expect_same_bits(probed.y, plain.y);
+      for (std::size_t i = 0; i < 4; ++i) expect_same_bits(probed.state.h[i], plain.state.h[i]);
+      ASSERT_EQ(probe.layers.size(), 4u);
+      EXPECT_EQ(probe.layers[3].x.shape(), (Shape{6, 2, 3 + 2 * spec.layers[0].state_size()}));
+      const NoGradGuard guard;
+      RecurrentProbe unrecorded;
+      expect_same_bits(recurrent(spec, parameters, input, unrecorded).y, plain.y);
+      if (probe.layers[0].gates.defined())
+        expect_same_bits(unrecorded.layers[0].gates, probe.layers[0].gates);
+      else
+        EXPECT_STREQ(name, "normalised");
+    }
+  }
+}
+
+TEST(Probe, GradientsBetweenStepsAreThoseOfARunFromThere) {
+  constexpr std::int64_t T = 5, N = 2;
+  for (const auto& [name, spec] : single_layers()) {
+    SCOPED_TRACE(name);
+    const std::vector<Tensor> parameters = parameters_for(spec, DType::float64);
+    const std::int64_t R = spec.output_size();
+    const Tensor weights = numbers({T, N, R}, 3);
+    RecurrentInput input;
+    input.x = numbers({T, N, 3}, 1);
+    RecurrentProbe probe;
+    sum(mul(recurrent(spec, parameters, input, probe).y, weights)).backward();
+    const LayerProbe& layer = probe.layers[0];
+    for (std::int64_t t = 0; t + 1 < T; ++t) {
+      RecurrentInput rest;
+      rest.x = slice(input.x, 0, t + 1, T);
+      rest.state.h = {leaf(slice(layer.h, 0, t, t + 1).reshape({N, R}))};
+      if (layer.c.defined()) rest.state.c = {leaf(slice(layer.c, 0, t, t + 1).reshape({N, 5}))};
+      sum(mul(recurrent(spec, parameters, rest).y, slice(weights, 0, t + 1, T))).backward();
+      for (std::int64_t i = 0; i < N * R; ++i)
+        EXPECT_NEAR(layer.h_added.grad().data<double>()[t * N * R + i],
+                    rest.state.h[0].grad().data<double>()[i] + weights.data<double>()[t * N * R + i], 1e-12);
+      for (std::int64_t i = 0; layer.c.defined() && i < N * 5; ++i)
+        EXPECT_NEAR(layer.c_added.grad().data<double>()[t * N * 5 + i], rest.state.c[0].grad().data<double>()[i],
+                    1e-12);
+    }
+  }
+}
+
+TEST(Probe, RefusesWhatItDoesNotRead) {
+  RecurrentSpec spec = layer_spec(CellKind::gru);
+  RecurrentInput input;
+  input.x = numbers({4, 2, 3}, 1);
+  RecurrentProbe probe;
+  const auto refused = [&](const char* argument) {
+    try {
+      recurrent(spec, parameters_for(spec, DType::float64), input, probe);
+      ADD_FAILURE() << argument << " was taken";
+    } catch (const ArgumentError& error) {
+      EXPECT_NE(std::string(error.what()).find(argument), std::string::npos) << error.what();
+    }
+  };
+  input.lengths = Tensor::from(std::vector<std::int64_t>{4, 2}, {2});
+  refused("lengths");
+  input.lengths = {};
+  input.reset_mask = Tensor::full({4, 2}, 0.0, DType::uint8);
+  refused("reset_mask");
+  input.reset_mask = {};
+  input.training = true;
+  refused("training");
+  input.training = false;
+  spec.layers[0].period = 2;
+  refused("probe");
+}
+
+}  // namespace
+}  // namespace rnncore

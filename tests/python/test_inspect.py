@@ -1,0 +1,320 @@
+"""Instruments against closed forms (powers of W), PyTorch's hooks and central differences in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnncore
+from rnncore import Generator, Tensor, inspect, nn
+
+LINEAR = ("affine", 1.0, 0.0)
+
+
+def randn(*shape: int, seed: int = 3) -> Tensor:
+    return rnncore.randn(*shape, dtype="float64", generator=Generator(seed))
+
+
+def linear_rnn(hidden: int = 4, layers: int = 1, **options: Any) -> nn.RNN:
+    return nn.RNN(3, hidden, layers, nonlinearity=LINEAR, dtype="float64", generator=Generator(1), **options)
+
+
+STACKS: dict[str, Callable[[], nn.Module]] = {
+    "rnn": lambda: nn.RNN(3, 4, 2, dtype="float64", generator=Generator(1)),
+    "leaky": lambda: nn.RNN(3, 4, 2, leak=0.3, dtype="float64", generator=Generator(1)),
+    "lstm": lambda: nn.LSTM(3, 4, 2, dtype="float64", generator=Generator(1)),
+    "peephole": lambda: nn.LSTM(3, 4, peephole=True, dtype="float64", generator=Generator(1)),
+    "projected": lambda: nn.LSTM(3, 4, 2, proj_size=2, dtype="float64", generator=Generator(1)),
+    "normalised": lambda: nn.LSTM(3, 4, layer_norm=True, dtype="float64", generator=Generator(1)),
+    "gru": lambda: nn.GRU(3, 4, dtype="float64", generator=Generator(1)),
+    "gru_before": lambda: nn.GRU(3, 4, reset_after=False, dtype="float64", generator=Generator(1)),
+    "mgu": lambda: nn.MGU(3, 4, dtype="float64", generator=Generator(1)),
+    "indrnn": lambda: nn.IndRNN(3, 4, 2, nonlinearity="tanh", dtype="float64", generator=Generator(1)),
+    "two directions": lambda: nn.GRU(3, 4, 2, bidirectional=True, dtype="float64", generator=Generator(1)),
+    "highway": lambda: nn.Recurrent(
+        3, [nn.Layer("lstm", 4), nn.Layer("gru", 4)], connection="highway", dtype="float64", generator=Generator(1)
+    ),
+}
+stacks = pytest.mark.parametrize("name", STACKS)
+
+
+def test_linear_network_gives_powers_of_its_weights() -> None:
+    rnn, v, length = linear_rnn(), randn(4, seed=9), 12
+    x = randn(length, 2, 3)
+    w = rnn.weight_hh_l0.numpy()
+    [flow] = inspect.gradient_flow(rnn, lambda: (rnn(x)[0][length - 1] * v).sum())
+    for t in range(length):
+        want = v.numpy() @ np.linalg.matrix_power(w, length - 1 - t)
+        np.testing.assert_allclose(flow.dh[t], np.tile(want, (2, 1)), rtol=1e-12, atol=1e-15)
+    [profile] = inspect.gradient_lag(rnn, lambda: (rnn(x)[0] * v).sum(2), steps=[length - 1, 5])
+    for j, t in enumerate([length - 1, 5]):
+        for k in range(length):
+            norm = np.linalg.norm(v.numpy() @ np.linalg.matrix_power(w, k)) if k <= t else np.nan
+            np.testing.assert_allclose(profile.norms[j, k], norm, rtol=1e-12)
+    with inspect.watched(rnn) as watch:
+        rnn(x)
+    np.testing.assert_allclose(inspect.step_jacobian(watch.layers[0], 3), w, rtol=1e-12, atol=1e-15)
+
+
+def test_backward_direction_counts_lags_forwards() -> None:
+    rnn = linear_rnn(bidirectional=True)
+    x, w = randn(6, 1, 3), rnn.weight_hh_l0_reverse.numpy()
+    profiles = inspect.gradient_lag(rnn, lambda: rnn(x)[0].sum(2), steps=[2])
+    assert [profile.name for profile in profiles] == ["l0", "l0_reverse"]
+    want = [np.linalg.norm(np.ones(4) @ np.linalg.matrix_power(w, k)) for k in range(4)]
+    np.testing.assert_allclose(profiles[1].norms[0, :, 0], [*want, np.nan, np.nan], rtol=1e-12)
+
+
+def test_profile_means_and_reach() -> None:
+    norms = np.array([[[1.0], [0.5], [0.02]], [[3.0], [np.nan], [np.nan]]])
+    profile = inspect.LagProfile("l0", np.array([2, 0]), norms)
+    np.testing.assert_allclose(profile.mean(), [2.0, 0.5, 0.02])
+    assert (profile.reach(), profile.reach(0.2), profile.reach(0.9)) == (2, 1, 0)
+
+
+def central_jacobian(module: nn.Module, x: Tensor, state: list[np.ndarray], layer: inspect.WatchedLayer) -> np.ndarray:
+    """Of one step of a layer alone."""
+    sizes, flat = [len(part) for part in state], np.concatenate(state)
+
+    def leaving(entering: np.ndarray) -> np.ndarray:
+        parts = [Tensor(part[None, None]) for part in np.split(entering, np.cumsum(sizes)[:-1])]
+        _, *after = rnncore._core.recurrent(layer.spec, layer.parameters(), x, *parts)
+        return np.concatenate([part.numpy()[0, 0] for part in after if part is not None])
+
+    eps, columns = 1e-6, []
+    with rnncore.no_grad():
+        for unit in range(len(flat)):
+            up, down = flat.copy(), flat.copy()
+            up[unit] += eps
+            down[unit] -= eps
+            columns.append((leaving(up) - leaving(down)) / (2 * eps))
+    return np.stack(columns, axis=1)
+
+
+@stacks
+def test_step_jacobian_is_that_of_central_differences(name: str) -> None:
+    module = STACKS[name]()
+    with inspect.watched(module) as watch:
+        module(randn(5, 2, 3))
+    for layer in watch.layers:
+        before = 3 if layer.reverse else 1
+        state = [part[before, 1] for part in (layer.h, layer.c) if part is not None]
+        want = central_jacobian(module, Tensor(layer.x[2:3, 1:2]), state, layer)
+        np.testing.assert_allclose(inspect.step_jacobian(layer, 2, sequence=1), want, atol=1e-8)
+
+
+@stacks
+def test_gradients_chain_by_the_step_jacobians(name: str) -> None:
+    """d/d state_(t-1) = d/d state_t times the Jacobian, where the loss reads the last output alone."""
+    module = STACKS[name]()
+    x = randn(6, 2, 3)
+    with inspect.watched(module) as watch:
+        (module(x)[0][5] ** 2).sum().backward()
+    layer = watch.layers[-1]
+    if layer.reverse:
+        pytest.skip("its last output is its first step")
+    gradients = layer.dh if layer.dc is None else np.concatenate([layer.dh, layer.dc], axis=2)
+    for t in range(1, 6):
+        want = gradients[t, 1] @ inspect.step_jacobian(layer, t, sequence=1)
+        np.testing.assert_allclose(gradients[t - 1, 1], want, rtol=1e-9, atol=1e-14)
+
+
+def test_gradients_of_a_lower_layer_are_those_of_pytorchs_cells() -> None:
+    torch = pytest.importorskip("torch")
+    lstm = nn.LSTM(3, 4, 2, dtype="float64", generator=Generator(1))
+    x = randn(6, 2, 3)
+    flows = inspect.gradient_flow(lstm, lambda: (lstm(x)[0] ** 2).sum())
+    cells = [torch.nn.LSTMCell(size, 4, dtype=torch.float64) for size in (3, 4)]
+    for k, cell in enumerate(cells):
+        for name, parameter in cell.named_parameters():
+            parameter.data = torch.from_numpy(np.array(getattr(lstm, f"{name}_l{k}").numpy()))
+    states = [(torch.zeros(2, 4, dtype=torch.float64),) * 2 for _ in cells]
+    kept: list[list[Any]] = [[], []]
+    total = 0.0
+    for t in range(6):
+        below = torch.from_numpy(np.array(x.numpy()[t]))
+        for k, cell in enumerate(cells):
+            states[k] = cell(below, states[k])
+            for part in states[k]:
+                part.retain_grad()
+            kept[k].append(states[k])
+            below = states[k][0]
+        total = total + (below**2).sum()
+    total.backward()
+    for k, flow in enumerate(flows):
+        assert flow.dc is not None
+        for t in range(6):
+            h, c = kept[k][t]
+            np.testing.assert_allclose(flow.dh[t], h.grad.numpy(), rtol=1e-10, atol=1e-14)
+            np.testing.assert_allclose(flow.dc[t], 0 if c.grad is None else c.grad.numpy(), rtol=1e-10, atol=1e-14)
+
+
+def test_lyapunov_exponents_of_a_linear_network_are_those_of_its_eigenvalues() -> None:
+    rnn = linear_rnn(3)
+    with rnncore.no_grad():
+        basis = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+        rnn.weight_hh_l0.copy_(Tensor(basis @ np.diag([1.5, 0.7, -0.2]) @ basis.T))
+    with inspect.watched(rnn) as watch:
+        rnn(randn(60, 1, 3))
+    [layer] = watch.layers
+    np.testing.assert_allclose(inspect.lyapunov_exponents(layer, skip=20), np.log([1.5, 0.7, 0.2]), atol=1e-9)
+    np.testing.assert_allclose(inspect.lyapunov_exponents(layer, count=1, skip=20), np.log([1.5]), atol=1e-9)
+    [spectrum] = inspect.recurrent_spectra(rnn)
+    assert (spectrum.layer, spectrum.gate) == ("l0", "h")
+    np.testing.assert_allclose([spectrum.radius, spectrum.norm], [1.5, 1.5], rtol=1e-12)
+
+
+def test_lyapunov_exponents_sum_to_the_mean_log_determinant() -> None:
+    gru = nn.GRU(3, 4, bidirectional=True, dtype="float64", generator=Generator(1))
+    with inspect.watched(gru) as watch:
+        gru(randn(15, 1, 3))
+    for layer in watch.layers:
+        logs = [np.linalg.slogdet(inspect.step_jacobian(layer, t))[1] for t in range(15)]
+        np.testing.assert_allclose(inspect.lyapunov_exponents(layer).sum(), np.mean(logs), rtol=1e-10)
+
+
+def test_spectra_are_of_each_gate_of_each_layer() -> None:
+    lstm = nn.LSTM(3, 4, 2, proj_size=2, bidirectional=True, dtype="float64", generator=Generator(1))
+    spectra = inspect.recurrent_spectra(nn.Sequential(lstm))
+    assert [(s.layer, s.gate) for s in spectra[3:6]] == [("0.l0", "o"), ("0.l0_reverse", "i"), ("0.l0_reverse", "f")]
+    block = lstm.weight_hh_l1_reverse.numpy()[8:12] @ lstm.weight_hr_l1_reverse.numpy()
+    assert spectra[14].radius == pytest.approx(np.abs(np.linalg.eigvals(block)).max(), rel=1e-12)
+    assert spectra[14].norm == pytest.approx(np.linalg.norm(block, 2), rel=1e-12)
+    indrnn = nn.IndRNN(3, 4, dtype="float64", generator=Generator(1))
+    assert inspect.recurrent_spectra(indrnn)[0].radius == np.abs(indrnn.weight_u_l0.numpy()).max()
+
+
+def sigmoid(a: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-a))
+
+
+def test_gates_are_those_of_the_equations() -> None:
+    x = randn(5, 2, 3)
+    for module in (STACKS["lstm"](), STACKS["gru"](), STACKS["gru_before"](), STACKS["mgu"](), STACKS["rnn"]()):
+        with inspect.watched(module) as watch:
+            module(x)
+        layer = watch.layers[0]
+        own = {name: value.numpy() for name, value in module.named_parameters()}
+        entering = np.concatenate([layer.h_0[None], layer.h[:-1]])
+        a_x = layer.x @ own["weight_ih_l0"].T + own["bias_ih_l0"]
+        a_h = entering @ own["weight_hh_l0"].T + own["bias_hh_l0"]
+        parts = dict(zip(layer.gates, np.split(a_x, len(layer.gates), axis=2), strict=True))
+        recurrent = dict(zip(layer.gates, np.split(a_h, len(layer.gates), axis=2), strict=True))
+        got = {gate: layer.gate_values[:, :, i] for i, gate in enumerate(layer.gates)}
+        for gate in set(layer.gates) - set("nh"):
+            activation = np.tanh if gate == "g" else sigmoid
+            np.testing.assert_allclose(got[gate], activation(parts[gate] + recurrent[gate]), rtol=1e-10)
+        if layer.gates == "rzn" and module.spec.cell == "gru":
+            np.testing.assert_allclose(got["n"], np.tanh(parts["n"] + got["r"] * recurrent["n"]), rtol=1e-10)
+        if layer.gates == "h":
+            np.testing.assert_allclose(got["h"], layer.h, rtol=1e-12)
+
+
+def test_gate_use_counts_and_dead_units() -> None:
+    gru = nn.GRU(3, 4, dtype="float64", generator=Generator(1))
+    with rnncore.no_grad():
+        bias = gru.bias_ih_l0.numpy().copy()
+        bias[1], bias[4 + 2] = -50.0, 50.0  # r of unit 1 closed; z of unit 2 open: it keeps h = 0
+        gru.bias_ih_l0.copy_(Tensor(bias))
+    with inspect.watched(gru) as watch:
+        gru(randn(7, 3, 3))
+    [layer] = watch.layers
+    r, z, n = inspect.gate_use(layer, bins=10)
+    assert [use.gate for use in (r, z, n)] == ["r", "z", "n"]
+    assert all(use.counts.sum() == 7 * 3 * 4 for use in (r, z, n))
+    assert r.left[1] == 1.0
+    assert z.right[2] == 1.0
+    assert r.left[0] == (layer.gate_values[:, :, 0, 0] < 0.1).mean()
+    assert (n.edges[0], r.edges[0]) == (-1.0, 0.0)
+    assert inspect.dead_units(layer) == [2]
+
+
+def test_watching_leaves_no_trace() -> None:
+    lstm = nn.LSTM(3, 4, 2, dropout=0.5, dtype="float64", generator=Generator(1))
+    lstm.weight_hh_l1.requires_grad = False
+    x = randn(5, 2, 3)
+    plain = lstm.eval()(x)[0].numpy().copy()
+    lstm.train()
+    with inspect.watched(lstm) as watch:
+        output = lstm(x)[0]
+        np.testing.assert_array_equal(output.numpy(), plain)
+        output.sum().backward()
+    assert lstm.training
+    assert lstm.probe is None
+    assert all(parameter.grad is None for parameter in lstm.parameters())
+    assert [name for name, p in lstm.named_parameters() if not p.requires_grad] == ["weight_hh_l1"]
+    assert lstm.state_dict().keys() == nn.LSTM(3, 4, 2).state_dict().keys()
+    assert watch.layer("l1").x.shape == (5, 2, 4)
+
+
+def test_errors_say_what_is_wrong() -> None:
+    lstm = nn.LSTM(3, 4)
+    with pytest.raises(TypeError, match=r"\[inspect\] model: expected a module"), inspect.watched(3):  # type: ignore[arg-type]
+        pass
+    with pytest.raises(ValueError, match="a recurrent stack inside"), inspect.watched(nn.Linear(2, 2)):
+        pass
+    with inspect.watched(lstm) as watch:
+        with pytest.raises(ValueError, match="a call inside"):
+            _ = watch.layers
+        lstm(rnncore.zeros(5, 1, 3))
+        with pytest.raises(ValueError, match="a gradient, got none"):
+            _ = watch.layers[0].dh
+        with pytest.raises(ValueError, match=r"expected l0, got 'l7'"):
+            watch.layer("l7")
+        with pytest.raises(ValueError, match="lengths: expected none with a probe"):
+            lstm(rnncore.zeros(5, 1, 3), lengths=[3])
+    with pytest.raises(ValueError, match=r"step: expected within \[0, 5\), got 5"):
+        inspect.step_jacobian(watch.layers[0], 5)
+    with pytest.raises(ValueError, match="steps: expected within"):
+        inspect.gradient_lag(lstm, lambda: lstm(rnncore.zeros(5, 1, 3))[0].sum(2), steps=[9])
+    normalised = nn.LSTM(3, 4, layer_norm=True)
+    with inspect.watched(normalised) as watch:
+        normalised(rnncore.zeros(5, 1, 3))
+    with pytest.raises(ValueError, match="without layer_norm"):
+        inspect.gate_use(watch.layers[0])
+    delayed = nn.Recurrent(3, [nn.Layer("gru", 4, delays=(2,))])
+    with inspect.watched(delayed) as watch:
+        delayed(rnncore.zeros(5, 1, 3))
+    with pytest.raises(ValueError, match="a layer without delays"):
+        inspect.step_jacobian(watch.layers[0], 1)
+    periodic = nn.Recurrent(3, [nn.Layer("gru", 4, period=2)])
+    with inspect.watched(periodic), pytest.raises(ValueError, match="a stack without periods"):
+        periodic(rnncore.zeros(5, 1, 3))
+
+
+def test_delays_carry_gradients_past_the_step_before() -> None:
+    """h_t = w h_(t-1) + u h_(t-3), one unit: dh_T/dh_t follows the recursion g_k = w g_(k-1) + u g_(k-3)."""
+    stack = nn.Recurrent(
+        1,
+        [nn.Layer("rnn", 1, delays=(3,), options={"activations": {"candidate": {"kind": "affine", "alpha": 1.0}}})],
+        dtype="float64",
+        generator=Generator(2),
+    )
+    w, u = stack.weight_hh_l0.item(), stack.weight_delay_l0_d3.item()
+    x = randn(9, 1, 1)
+    [flow] = inspect.gradient_flow(stack, lambda: stack(x)[0][8].sum())
+    g = [1.0]
+    for k in range(1, 9):
+        g.append(w * g[k - 1] + (u * g[k - 3] if k >= 3 else 0.0))
+    np.testing.assert_allclose(flow.dh[::-1, 0, 0], g, rtol=1e-12)
+
+
+def test_update_ratios_and_clipping() -> None:
+    layer = nn.Linear(2, 1, generator=Generator(1))
+    before = layer.weight.numpy().copy()
+    with inspect.update_ratios(layer) as ratios, rnncore.no_grad():
+        layer.weight.copy_(Tensor(before * np.float32(1.25)))
+    assert ratios == {"weight": pytest.approx(0.25), "bias": 0.0}
+    records = [
+        {"event": "step", "step": 10, "grad_norm": 2.0, "clipped": 0.5},
+        {"event": "epoch", "step": 10},
+        {"event": "step", "step": 40, "grad_norm": None, "clipped": 0.1},
+    ]
+    found = inspect.clipping(records)
+    assert found.share == pytest.approx((5 + 3) / 40)
+    np.testing.assert_array_equal(found.norms, [2.0, np.nan])
+    with pytest.raises(ValueError, match="at least one step"):
+        inspect.clipping([])
