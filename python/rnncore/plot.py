@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rnncore._messages import message
 
+if TYPE_CHECKING:
+    from rnncore.inspect.flow import LagProfile
+
 _TRAIN, _VALID, _SMOOTH = "#9db8d9", "#d1495b", "#1f4e8c"
+_FLOOR = 1e-8  # what is smaller is not drawn
 
 
 def loss_curve(
@@ -54,6 +58,48 @@ def loss_curve(
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.legend(frameon=False)
+    _save(figure, path, dpi)
+
+
+def lag_curves(
+    profiles: Mapping[str, LagProfile], path: str | os.PathLike[str], *, title: str = "", dpi: int = 150
+) -> None:
+    """Draw mean gradient norms against the lag, each relative to lag 0, on a logarithmic axis.
+
+    Args:
+        profiles: of `inspect.gradient_lag`, by the name that the legend shows.
+        path: the picture; its ending decides the format (png, svg, pdf).
+        title: above the picture.
+        dpi: of a png; default 150.
+
+    Raises:
+        ImportError: matplotlib is missing: ``pip install 'rnncore[plot]'``.
+        ValueError: nothing to draw, or an unknown format.
+    """
+    curves = {name: profile.mean() for name, profile in profiles.items()}
+    curves = {name: mean / mean[0] for name, mean in curves.items() if mean[0] > 0}
+    if not curves:
+        raise ValueError(message("plot", "profiles", "at least one with a gradient at lag 0", "none"))
+    figure_class, canvas_class = matplotlib_classes()
+    figure = figure_class(figsize=(7, 4), layout="constrained")
+    canvas_class(figure)
+    axes = figure.add_subplot()
+    for name, mean in curves.items():
+        axes.plot(range(len(mean)), mean, linewidth=1.6, label=name)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=_FLOOR)
+    axes.axhline(0.01, color="grey", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("lag k (steps)")
+    axes.set_ylabel("norm of dL_t/dh_(t-k), over that at lag 0")
+    axes.set_title(title or "How far back gradients reach")
+    axes.grid(alpha=0.25)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(frameon=False)
+    _save(figure, path, dpi)
+
+
+def _save(figure: Any, path: str | os.PathLike[str], dpi: int) -> None:
     try:
         figure.savefig(os.fspath(path), dpi=dpi)
     except ValueError as error:

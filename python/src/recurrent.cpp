@@ -2,6 +2,7 @@
 // tensor (layers * directions, N, H), or one tensor (N, H_k) per layer and direction where the sizes or cells differ
 // (None where a cell has no c).
 #include "bindings.h"
+#include "rnncore/probe.hpp"
 
 namespace rnncore::python {
 namespace {

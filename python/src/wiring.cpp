@@ -1,6 +1,7 @@
 // Stacks of any wiring: the specification as JSON, and states as one dict with a tensor for each part: "h_l0",
 // "c_l0", "past_l0" (each with "_reverse" for the second direction) and "clock".
 #include "bindings.h"
+#include "rnncore/probe.hpp"
 
 namespace rnncore::python {
 namespace {

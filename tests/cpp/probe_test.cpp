@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "gradcheck.h"
+#include "rnncore/probe.hpp"
 #include "rnncore/rnncore.hpp"
 
 namespace rnncore {

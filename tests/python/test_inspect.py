@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,9 +116,7 @@ def test_gradients_chain_by_the_step_jacobians(name: str) -> None:
     x = randn(6, 2, 3)
     with inspect.watched(module) as watch:
         (module(x)[0][5] ** 2).sum().backward()
-    layer = watch.layers[-1]
-    if layer.reverse:
-        pytest.skip("its last output is its first step")
+    layer = next(layer for layer in reversed(watch.layers) if not layer.reverse)
     gradients = layer.dh if layer.dc is None else np.concatenate([layer.dh, layer.dc], axis=2)
     for t in range(1, 6):
         want = gradients[t, 1] @ inspect.step_jacobian(layer, t, sequence=1)
@@ -137,7 +138,8 @@ def test_gradients_of_a_lower_layer_are_those_of_pytorchs_cells() -> None:
     for t in range(6):
         below = torch.from_numpy(np.array(x.numpy()[t]))
         for k, cell in enumerate(cells):
-            states[k] = cell(below, states[k])
+            h, c = cell(below, states[k])
+            states[k] = (h, c.clone())  # h was made of c; its copy goes to the next step alone
             for part in states[k]:
                 part.retain_grad()
             kept[k].append(states[k])
@@ -191,8 +193,9 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-a))
 
 
-def test_gates_are_those_of_the_equations() -> None:
-    x = randn(5, 2, 3)
+@pytest.mark.parametrize("batch", [1, 2])  # one row has a kernel of its own
+def test_gates_are_those_of_the_equations(batch: int) -> None:
+    x = randn(5, batch, 3)
     for module in (STACKS["lstm"](), STACKS["gru"](), STACKS["gru_before"](), STACKS["mgu"](), STACKS["rnn"]()):
         with inspect.watched(module) as watch:
             module(x)
@@ -318,3 +321,23 @@ def test_update_ratios_and_clipping() -> None:
     np.testing.assert_array_equal(found.norms, [2.0, np.nan])
     with pytest.raises(ValueError, match="at least one step"):
         inspect.clipping([])
+
+
+@pytest.mark.parametrize("module", ["dynamics", "flow", "health", "saliency", "units", "watch", ""])
+def test_examples_in_docstrings_run(module: str) -> None:
+    path = f"rnncore.inspect.{module}" if module else "rnncore.inspect"
+    assert doctest.testmod(importlib.import_module(path)).failed == 0
+
+
+def test_lag_curves_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from rnncore import plot
+
+    rnn = linear_rnn()
+    [profile] = inspect.gradient_lag(rnn, lambda: rnn(randn(6, 1, 3))[0].sum(2))
+    plot.lag_curves({"linear": profile}, tmp_path / "lag.svg")
+    assert (tmp_path / "lag.svg").stat().st_size > 5000
+    with pytest.raises(ValueError, match="at least one with a gradient"):
+        plot.lag_curves({}, tmp_path / "lag.svg")
+    with pytest.raises(ValueError, match=r"\.png, \.svg or \.pdf"):
+        plot.lag_curves({"linear": profile}, tmp_path / "lag.nothing")

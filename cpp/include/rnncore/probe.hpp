@@ -1,6 +1,6 @@
 // Instruments: a stack that is evaluated step by step, so that the state leaving each step can be read and the loss's
 // gradient with respect to it asked for. Slower than `recurrent` (a node of the tape for each step of each layer), the
-// same bits forward; for looking, not for training.
+// same bits forward; for looking, not for training. Not part of rnncore.hpp.
 #pragma once
 
 #include <vector>

@@ -9,7 +9,6 @@
 #include "rnncore/model.hpp"
 #include "rnncore/ops.hpp"
 #include "rnncore/optim.hpp"
-#include "rnncore/probe.hpp"
 #include "rnncore/random.hpp"
 #include "rnncore/recurrent.hpp"
 #include "rnncore/safetensors.hpp"

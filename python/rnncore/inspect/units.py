@@ -77,8 +77,9 @@ def rank_units(activations: Mapping[str, ArrayLike], property: ArrayLike, *, top
     Raises:
         ValueError: lengths that differ, or a property that never changes.
 
-    >>> rank_units({"l0.h": [[0.0, 1.0], [1.0, 1.0], [0.0, 1.0]]}, [False, True, False], top=1)
-    [UnitScore(layer='l0.h', unit=0, correlation=1.0)]
+    >>> [best] = rank_units({"l0.h": [[0.0, 1.0], [1.0, 1.0], [0.0, 1.0]]}, [False, True, False], top=1)
+    >>> best.layer, best.unit, round(best.correlation, 6)
+    ('l0.h', 0, 1.0)
     """
     wanted = np.asarray(property, dtype=np.float64)
     if wanted.ndim != 1 or wanted.size == 0 or np.ptp(wanted) == 0:

@@ -86,7 +86,8 @@ class WatchedLayer:
     def dc(self) -> Array | None:
         """(T, N, H): dL/dc_t with h_t held, so through later steps alone; None where the cell has no c.
 
-        (h_t, c_t) is a state of two parts; this is what a hook on c of `torch.nn.LSTMCell` sees.
+        (h_t, c_t) is a state of two parts, and this is the error that arrives along the cell's own line (the constant
+        error carousel of Hochreiter & Schmidhuber 1997). What reaches c_t through h_t of the same step is in `dh`.
         """
         return self._gradient("c_added") if "c_added" in self._parts else None
 
