@@ -154,6 +154,53 @@ def test_gradients_of_a_lower_layer_are_those_of_pytorchs_cells() -> None:
             np.testing.assert_allclose(flow.dc[t], 0 if c.grad is None else c.grad.numpy(), rtol=1e-10, atol=1e-14)
 
 
+def test_products_of_jacobians_are_powers_of_linear_weights_and_those_of_central_differences() -> None:
+    rnn = linear_rnn(bidirectional=True)
+    with inspect.watched(rnn) as watch:
+        rnn(randn(8, 1, 3))
+    forward, backward = watch.layers
+    for layer, weight in ((forward, rnn.weight_hh_l0), (backward, rnn.weight_hh_l0_reverse)):
+        first, last = (6, 1) if layer.reverse else (1, 6)
+        want = np.linalg.matrix_power(weight.numpy(), 5)
+        np.testing.assert_allclose(inspect.state_jacobian(layer, first, last), want, rtol=1e-11, atol=1e-15)
+        np.testing.assert_array_equal(inspect.state_jacobian(layer, 3, 3), np.eye(4))
+        with pytest.raises(ValueError, match="in the layer's direction"):
+            inspect.state_jacobian(layer, last, first)
+    gru, x = nn.GRU(3, 4, dtype="float64", generator=Generator(1)), randn(5, 1, 3)
+    with inspect.watched(gru) as watch:
+        gru(x)
+    [layer] = watch.layers
+    columns = []
+    for unit in range(4):
+        ends = []
+        for eps in (1e-6, -1e-6):
+            h = layer.h[1].copy()
+            h[0, unit] += eps
+            ends.append(gru(Tensor(x.numpy()[2:]), Tensor(h[None]))[0].numpy()[-1, 0])
+        columns.append((ends[0] - ends[1]) / 2e-6)
+    np.testing.assert_allclose(inspect.state_jacobian(layer, 1, 4), np.stack(columns, axis=1), atol=1e-9)
+
+
+def test_power_iterations_agree_with_the_decompositions() -> None:
+    rng = np.random.default_rng(3)
+    for size in (1, 2, 40):
+        matrix = rng.normal(size=(size, size)) / np.sqrt(size)
+        count = min(3, size)
+        values = inspect.largest_singular_values(matrix, count, iterations=200)
+        np.testing.assert_allclose(values, inspect.singular_values(matrix, count), rtol=1e-6)
+        exact = inspect.spectral_radius(matrix)
+        assert exact * (1 - 1e-12) <= inspect.spectral_radius_by_powers(matrix) <= exact * 1.01
+    assert inspect.spectral_radius_by_powers(np.triu(np.ones((4, 4)), 1)) == 0.0  # nilpotent
+    huge = inspect.spectral_radius_by_powers(np.float32(1e3) * np.eye(3, dtype=np.float32))
+    assert huge == pytest.approx(1e3, rel=2e-3)
+    lstm = nn.LSTM(3, 20, generator=Generator(1))
+    for exact_one, quick in zip(
+        inspect.recurrent_spectra(lstm), inspect.recurrent_spectra(lstm, exact=False), strict=True
+    ):
+        assert quick.radius == pytest.approx(exact_one.radius, rel=0.01)
+        assert quick.norm == pytest.approx(exact_one.norm, rel=0.01)
+
+
 def test_lyapunov_exponents_of_a_linear_network_are_those_of_its_eigenvalues() -> None:
     rnn = linear_rnn(3)
     with rnncore.no_grad():
@@ -267,8 +314,8 @@ def test_errors_say_what_is_wrong() -> None:
             _ = watch.layers[0].dh
         with pytest.raises(ValueError, match=r"expected l0, got 'l7'"):
             watch.layer("l7")
-        with pytest.raises(ValueError, match="lengths: expected none with a probe"):
-            lstm(rnncore.zeros(5, 1, 3), lengths=[3])
+        with pytest.raises(ValueError, match="reset_mask: expected none with a probe"):
+            lstm(rnncore.zeros(5, 1, 3), reset_mask=np.zeros((5, 1), np.uint8))
     with pytest.raises(ValueError, match=r"step: expected within \[0, 5\), got 5"):
         inspect.step_jacobian(watch.layers[0], 5)
     with pytest.raises(ValueError, match="steps: expected within"):

@@ -18,7 +18,7 @@ struct LayerProbe {
                     // undefined with layer normalisation, which does not keep them
   // Zeros that were added to h_t and c_t on their way out of the step: to h_t for the layer above and for the next
   // step, to c_t for the next step. After backward(), h_added.grad() is dL/dh_t, and c_added.grad() is dL/dc_t with h_t
-  // held, as of a state (h_t, c_t) with two parts.
+  // held, as of a state (h_t, c_t) with two parts. Beyond a row's length: of the state that is kept.
   Tensor h_added, c_added;
 };
 
@@ -26,7 +26,7 @@ struct RecurrentProbe {
   std::vector<LayerProbe> layers;  // one per (layer, direction), layer-major
 };
 
-// As `recurrent`, filling the probe. Refused: training, lengths, reset_mask, and layers with a period.
+// As `recurrent`, filling the probe. Refused: training, reset_mask, and layers with a period.
 RNNCORE_EXPORT RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& parameters,
                                          const RecurrentInput& input, RecurrentProbe& probe);
 

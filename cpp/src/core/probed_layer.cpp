@@ -18,6 +18,16 @@ Tensor joined(const std::vector<Tensor>& parts) {
   return cat(parts, 0);
 }
 
+// (N): the length of each row within step t alone, 1 or 0.
+Tensor present_at(const Tensor& lengths, std::int64_t t) {
+  std::vector<std::int64_t> present(static_cast<std::size_t>(lengths.numel()));
+  for (std::size_t n = 0; n < present.size(); ++n) present[n] = t < lengths.data<std::int64_t>()[n] ? 1 : 0;
+  return Tensor::from(present, {lengths.numel()});
+}
+
+// (N) as (1, N, 1) of a floating type.
+Tensor as_factors(const Tensor& present, DType dtype) { return present.to(dtype).reshape({1, present.numel(), 1}); }
+
 }  // namespace
 
 LayerResult probed_layer(const LayerSpec& layer, const LayerParameters& p, const LayerInput& in, LayerProbe& probe) {
@@ -44,9 +54,16 @@ LayerResult probed_layer(const LayerSpec& layer, const LayerParameters& p, const
     const std::size_t at = static_cast<std::size_t>(t);
     step.x = slice(in.x, 0, t, t + 1);
     step.gates = layer.options.layer_norm ? nullptr : &gates[at];
+    if (in.lengths.defined()) step.lengths = present_at(in.lengths, t);
     result = recurrent_layer(layer, p, step);
-    h[at] = add(result.y, slice(probe.h_added, 0, t, t + 1));
-    result.state.h = h[at].reshape({N, R});
+    const Tensor added = slice(probe.h_added, 0, t, t + 1);
+    if (in.lengths.defined()) {  // beyond its end a row's output is zero, and its state stays
+      h[at] = add(result.y, mul(added, as_factors(step.lengths, dtype)));
+      result.state.h = add(result.state.h, added.reshape({N, R}));
+    } else {
+      h[at] = add(result.y, added);
+      result.state.h = h[at].reshape({N, R});
+    }
     if (has_c) {
       c[at] = add(result.state.c.reshape({1, N, H}), slice(probe.c_added, 0, t, t + 1));
       result.state.c = c[at].reshape({N, H});

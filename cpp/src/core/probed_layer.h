@@ -6,7 +6,7 @@
 
 namespace rnncore {
 
-// recurrent_layer, filling the probe. input: x (no ids), neither lengths nor reset_mask nor a generator.
+// recurrent_layer, filling the probe. input: x (no ids), neither reset_mask nor a generator.
 LayerResult probed_layer(const LayerSpec& layer, const LayerParameters& p, const LayerInput& input, LayerProbe& probe);
 
 }  // namespace rnncore

@@ -51,7 +51,8 @@ void check_past(const RecurrentSpec& spec, const std::vector<Tensor>& past, std:
 
 void check_clock(const RecurrentSpec& spec, const Tensor& clock, std::int64_t N) {
   if (!clock.defined()) return;
-  if (!spec.has_periods()) throw_argument(kOp, "clock", "none", "a state", "no layer and no group of units has a period");
+  if (!spec.has_periods())
+    throw_argument(kOp, "clock", "none", "a state", "no layer and no group of units has a period");
   if (clock.dtype() != DType::int64) throw_type(kOp, "clock", "int64", name_of(clock.dtype()));
   if (clock.shape() != Shape{N})
     throw_argument(kOp, "clock", "shape (N,) = " + to_string({N}), to_string(clock.shape()));
@@ -262,7 +263,6 @@ RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& 
   check_input(spec, parameters, input);
   const char* const hint = "instruments read plain sequences";
   if (input.training) throw_argument(kOp, "training", "false with a probe", "true", "call eval() first");
-  if (input.lengths.defined()) throw_argument(kOp, "lengths", "none with a probe", "lengths", hint);
   if (input.reset_mask.defined()) throw_argument(kOp, "reset_mask", "none with a probe", "a mask", hint);
   if (spec.has_periods()) throw_argument(kOp, "probe", "a stack without periods", "a layer with one", hint);
   probe.layers.assign(spec.layers.size() * static_cast<std::size_t>(spec.directions()), LayerProbe());

@@ -60,7 +60,7 @@ struct LayerInput {
   LayerState reset;            // h (N, R) and c (N, H), or undefined: zeros
   Tensor lengths, reset_mask;  // or undefined
   bool reverse = false;
-  Tensor running;  // (T, N, H): 0 where a unit keeps its state (clockwork groups); or undefined
+  Tensor running;                  // (T, N, H): 0 where a unit keeps its state (clockwork groups); or undefined
   Generator* generator = nullptr;  // set in training alone: draws the masks that the layer's options ask for
   Tensor* gates = nullptr;         // not null: receives the gates' values (T, N, G*H); not with layer normalisation
 };

@@ -27,6 +27,9 @@ Patience = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of all random numbers.")]
 CheckpointSteps = Annotated[int | None, typer.Option("--checkpoint-steps", metavar="N", help="Updates between saves.")]
+Inspect = Annotated[
+    int | None, typer.Option("--inspect", metavar="N", help="Look inside every N updates (report, plot, watch).")
+]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files to RUN.")]
 Force = Annotated[bool, typer.Option("--force", help="Take the place of a run in --out.")]
 Out = Annotated[

@@ -90,6 +90,10 @@ def finish(trainer: Trainer) -> TrainResult:
     from rnncore.train.saving import describe_run
 
     trainer.callbacks.insert(0, TrainingProgress(Console()))
+    if trainer.config.inspect_every is not None:
+        from rnncore.inspect import Monitor
+
+        trainer.callbacks.append(Monitor(trainer.config.inspect_every))
     run = trainer.require_run()
     run.write_config(describe_run(trainer))
     result = trainer.fit()

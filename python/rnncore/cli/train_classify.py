@@ -54,6 +54,7 @@ def classify(
     seed: options.Seed = 0,
     threads: int | None = THREADS,
     checkpoint_steps: options.CheckpointSteps = None,
+    inspect: options.Inspect = None,
     tensorboard: options.TensorBoard = False,
     out: options.Out = None,
     force: options.Force = False,
@@ -76,7 +77,7 @@ def classify(
     config = TrainConfig(
         epochs=epochs, steps=steps, batch=batch, optimizer=optimizer, lr=lr, weight_decay=weight_decay,
         clip_norm=clip, schedule=schedule, warmup_steps=warmup, patience=patience, seed=seed,
-        checkpoint_steps=checkpoint_steps,
+        checkpoint_steps=checkpoint_steps, inspect_every=inspect,
     )  # fmt: skip
     set_threads(threads)
     source = ClassSource(

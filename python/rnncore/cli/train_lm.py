@@ -104,6 +104,7 @@ def language_model(
     seed: options.Seed = 0,
     threads: int | None = THREADS,
     checkpoint_steps: options.CheckpointSteps = None,
+    inspect: options.Inspect = None,
     tensorboard: options.TensorBoard = False,
     out: Path | None = typer.Option(None, "--out", metavar="RUN", help="The run folder; default: runs/<text's name>."),
     force: options.Force = False,
@@ -125,7 +126,7 @@ def language_model(
         bptt_back=bptt_back, reduction=reduction, optimizer=optimizer, lr=lr, momentum=momentum,
         weight_decay=weight_decay,
         clip_norm=clip, clip_value=clip_value, schedule=schedule, warmup_steps=warmup, decay=decay,
-        decay_after=decay_after, patience=patience, seed=seed, checkpoint_steps=checkpoint_steps,
+        decay_after=decay_after, patience=patience, seed=seed, checkpoint_steps=checkpoint_steps, inspect_every=inspect,
     )  # fmt: skip
     set_threads(threads)
     source = TextSource(

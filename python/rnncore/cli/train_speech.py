@@ -47,6 +47,7 @@ def speech(
     decay: options.Decay = 0.5,
     patience: options.Patience = None,
     seed: options.Seed = 0,
+    inspect: options.Inspect = None,
     threads: int | None = THREADS,
     tensorboard: options.TensorBoard = False,
     out: Path | None = typer.Option(
@@ -81,5 +82,6 @@ def speech(
     config = TrainConfig(
         epochs=epochs, steps=steps, batch=batch, optimizer=optimizer, lr=lr, weight_decay=weight_decay,
         clip_norm=clip, schedule=schedule, decay=decay, patience=patience, seed=seed,
+        inspect_every=inspect,
     )  # fmt: skip
     start(model, task, config, out=out, name=data.name.split(".")[0], force=force, tensorboard=tensorboard)

@@ -50,6 +50,7 @@ def tag(
     seed: options.Seed = 0,
     threads: int | None = THREADS,
     checkpoint_steps: options.CheckpointSteps = None,
+    inspect: options.Inspect = None,
     tensorboard: options.TensorBoard = False,
     out: options.Out = None,
     force: options.Force = False,
@@ -71,7 +72,7 @@ def tag(
     config = TrainConfig(
         epochs=epochs, steps=steps, batch=batch, optimizer=optimizer, lr=lr, weight_decay=weight_decay,
         clip_norm=clip, schedule=schedule, warmup_steps=warmup, patience=patience, seed=seed,
-        checkpoint_steps=checkpoint_steps,
+        checkpoint_steps=checkpoint_steps, inspect_every=inspect,
     )  # fmt: skip
     set_threads(threads)
     source = TagSource(

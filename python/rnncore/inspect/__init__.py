@@ -17,10 +17,13 @@ True
 
 from rnncore.inspect.dynamics import (
     RecurrentSpectrum,
+    largest_singular_values,
     lyapunov_exponents,
     recurrent_spectra,
     singular_values,
     spectral_radius,
+    spectral_radius_by_powers,
+    state_jacobian,
     step_jacobian,
 )
 from rnncore.inspect.flow import LagProfile, LayerFlow, gradient_flow, gradient_lag
@@ -32,6 +35,7 @@ from rnncore.inspect.health import (
     gate_use,
     update_ratios,
 )
+from rnncore.inspect.monitor import Monitor
 from rnncore.inspect.saliency import Saliency, gradient_times_input, leave_one_out
 from rnncore.inspect.units import (
     UnitScore,
@@ -49,6 +53,7 @@ __all__ = [
     "GateUse",
     "LagProfile",
     "LayerFlow",
+    "Monitor",
     "RecurrentSpectrum",
     "Saliency",
     "UnitScore",
@@ -62,6 +67,7 @@ __all__ = [
     "gradient_lag",
     "gradient_times_input",
     "inside_quotes",
+    "largest_singular_values",
     "leave_one_out",
     "lyapunov_exponents",
     "position_in_line",
@@ -69,6 +75,8 @@ __all__ = [
     "recurrent_spectra",
     "singular_values",
     "spectral_radius",
+    "spectral_radius_by_powers",
+    "state_jacobian",
     "step_jacobian",
     "token_texts",
     "unit_activations",

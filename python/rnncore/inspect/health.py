@@ -89,17 +89,22 @@ def update_ratios(model: nn.Module) -> Iterator[dict[str, float]]:
     >>> ratios["weight"], ratios["bias"]
     (0.5, 0.0)
     """
-    before = {name: _copy(parameter) for name, parameter in model.named_parameters()}
+    before = weights_of(model)
     ratios: dict[str, float] = {}
     yield ratios
-    for name, parameter in model.named_parameters():
-        change = float(np.linalg.norm(_copy(parameter) - before[name]))
-        size = float(np.linalg.norm(before[name]))
-        ratios[name] = change / size if size > 0 else (np.inf if change > 0 else 0.0)
+    ratios.update({name: update_ratio(before[name], after) for name, after in weights_of(model).items()})
 
 
-def _copy(parameter: nn.Parameter) -> Array:
-    return np.array(parameter.numpy(), dtype=np.float64).ravel()
+def weights_of(model: nn.Module) -> dict[str, Array]:
+    """A copy of every parameter, by name."""
+    return {name: np.array(parameter.numpy()) for name, parameter in model.named_parameters()}
+
+
+def update_ratio(before: Array, after: Array) -> float:
+    """||after - before|| / ||before||; of zeros inf, or 0 where they stay zeros."""
+    change = float(np.linalg.norm(np.subtract(after, before, dtype=np.float64)))
+    size = float(np.linalg.norm(before.astype(np.float64)))
+    return change / size if size > 0 else (np.inf if change > 0 else 0.0)
 
 
 @dataclass(frozen=True)

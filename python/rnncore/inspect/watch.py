@@ -61,13 +61,18 @@ class WatchedLayer:
         return self._value("c_0") if "c_0" in self._parts else None
 
     @property
+    def has_gates(self) -> bool:
+        """Whether `gate_values` can be read: not with layer normalisation."""
+        return "gates" in self._parts
+
+    @property
     def gate_values(self) -> Array:
         """(T, N, G, H): gates and candidates after their functions.
 
         Raises:
             ValueError: the layer normalises, and does not keep them.
         """
-        if "gates" not in self._parts:
+        if not self.has_gates:
             expected = "a layer without layer_norm"
             raise ValueError(message("inspect", self.name, expected, "one with it", "its gates are not kept"))
         values = self._value("gates")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnncore.train.checkpoint import Checkpoint
 from rnncore.train.divergence import first_not_finite
+from rnncore.train.environment import environment, operations_per_item
 
 if TYPE_CHECKING:
     from rnncore.train.run import RunFolder
@@ -65,6 +66,8 @@ def describe_run(trainer: Trainer) -> dict[str, Any]:
         "model": trainer.model.to_dict(),
         "train": trainer.config.to_json(),
         "source": _source(trainer),
+        "environment": environment(),
+        "operations_per_item": operations_per_item(trainer),
     }
 
 

@@ -298,7 +298,7 @@ class Trainer:
         }
         progress.clear_window()
         self._window_clock = now
-        self._write(record)
+        self.write(record)
         for callback in self.callbacks:
             callback.on_log(self, record)
 
@@ -321,7 +321,7 @@ class Trainer:
             progress.next_epoch()
             self.state = None
         progress.finished = self._why_finished()
-        self._write(record)
+        self.write(record)
         if improved:
             self._save_model()
         self._save()
@@ -357,7 +357,8 @@ class Trainer:
             return ""
         return "steps" if self.config.steps is not None and self.progress.step >= self.config.steps else "epochs"
 
-    def _write(self, record: Record) -> None:
+    def write(self, record: Record) -> None:
+        """Append a line to the history and the log (also for callbacks, with an "event" of their own)."""
         self.history.append(record)
         if self._log is not None:
             self._log.write(record)
