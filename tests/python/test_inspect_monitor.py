@@ -91,6 +91,14 @@ def test_a_model_of_another_kind_has_the_flow_of_its_own_loss(tmp_path: Path) ->
     assert all(max(next(iter(record["flow"].values()))) > 0 for record in looks), looks
 
 
+def test_a_text_without_line_ends_is_sampled_too() -> None:
+    corpus = TextCorpus.from_text("to be or not to be, that is the question. " * 20)
+    network = LanguageModel(vocabulary=corpus.vocabulary, hidden_size=4, num_layers=1)
+    trainer = Trainer(network, corpus, TrainConfig(steps=2, batch=2, bptt=8), callbacks=[inspect.Monitor(1, sample=5)])
+    trainer.fit()
+    assert len(trainer.history[-1]["text"]) == 5
+
+
 def test_layers_that_cannot_be_watched_are_named() -> None:
     network = model()
     network.rnn = nn.Recurrent(12, [nn.Layer("gru", 12, period=2)])

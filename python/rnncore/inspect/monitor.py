@@ -80,7 +80,7 @@ class Monitor(Callback):
             return
         from rnncore.generate import SamplingOptions, generate
 
-        prompt = "\n" if "\n" in model.vocabulary.tokens else ""
+        prompt = "" if model.vocabulary.end_id is not None else model.vocabulary.decode([0])
         options = SamplingOptions(temperature=0.8)
         [written] = generate(model, prompt, length=self.sample, options=options, seed=record["epoch"])
         facts = {"event": "sample", "step": record["step"], "epoch": record["epoch"]}
