@@ -1,4 +1,6 @@
 // safetensors and model files.
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <tuple>
 
@@ -90,15 +92,17 @@ ModelInput to_input(const py::kwargs& given) {
                                                  {"char_ids", &input.char_ids},
                                                  {"char_lengths", &input.char_lengths},
                                                  {"char_index", &input.char_index}};
-  std::size_t known = given.contains("x") ? 1 : 0;
-  for (const auto& [name, tensor] : ids)
-    if (given.contains(name)) {
-      *tensor = as_ids("Model", name, given[name]);
-      ++known;
-    }
-  if (given.contains("x")) input.x = to_tensor(given["x"]);
-  if (known != given.size())
-    throw_argument("Model", "arguments", "ids, x, lengths, char_ids, char_lengths, char_index", "others");
+  for (const auto& [key, value] : given) {
+    const std::string name = py::cast<std::string>(key);
+    const auto* const found =
+        std::find_if(std::begin(ids), std::end(ids), [&](const auto& one) { return name == one.first; });
+    if (found != std::end(ids))
+      *found->second = as_ids("Model", found->first, py::reinterpret_borrow<py::object>(value));
+    else if (name == "x")
+      input.x = to_tensor(py::reinterpret_borrow<py::object>(value));
+    else
+      throw_argument("Model", "arguments", "ids, x, lengths, char_ids, char_lengths, char_index", "'" + name + "'");
+  }
   return input;
 }
 

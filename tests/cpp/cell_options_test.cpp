@@ -41,6 +41,14 @@ TEST(CellOptions, AreRefusedWhereTheyMeanNothing) {
   expect_refusal(CellKind::indrnn, R"({"state_dropout": 0.1})", "state_dropout", "no recurrent product");
 }
 
+TEST(CellOptions, ARefusalSaysWhatWasGiven) {
+  expect_refusal(CellKind::gru, R"({"peephole": true})", "peephole", "got true");
+  expect_refusal(CellKind::gru, R"({"forget_gate": false})", "forget_gate", "got false");
+  expect_refusal(CellKind::gru, R"({"zoneout_c": 0.25})", "zoneout_c", "got 0.25");
+  expect_refusal(CellKind::lstm, R"({"leak": 0.5})", "leak", "got 0.5");
+  expect_refusal(CellKind::gru, R"({"activations": {"hidden": {"kind": "relu"}}})", "activations.hidden", "got 'relu'");
+}
+
 TEST(CellOptions, AreRefusedOutOfRange) {
   expect_refusal(CellKind::lstm, R"({"clip": -1})", "clip", "a positive number");
   expect_refusal(CellKind::lstm, R"({"zoneout_h": 1})", "zoneout_h", "[0, 1)");
@@ -61,7 +69,8 @@ TEST(CellOptions, GroupsAreEqualAndSlower) {
   expect_refusal(CellKind::rnn, R"({"group_periods": [1.5]})", "group_periods", "whole numbers");
   expect_refusal(CellKind::rnn, R"({"group_periods": 2})", "group_periods", "array");
   expect_refusal(CellKind::rnn, R"({"group_periods": [1, 2], "layer_norm": true})", "layer_norm", "statistics");
-  expect_refusal(CellKind::lstm, R"({"group_periods": [1, 2], "zoneout_c": 0.1})", "zoneout", "keep their state");
+  expect_refusal(CellKind::lstm, R"({"group_periods": [1, 2], "zoneout_c": 0.1})", "zoneout_c", "got 0.1");
+  expect_refusal(CellKind::lstm, R"({"group_periods": [1, 2], "zoneout_h": 0.2})", "zoneout_h", "keep their state");
   expect_refusal(CellKind::rnn, R"({"group_periods": [1, 2], "leak": 0.5})", "leak", "keep their state");
   RecurrentSpec spec;
   spec.input_size = 3;

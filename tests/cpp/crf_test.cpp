@@ -230,6 +230,27 @@ TEST(PoolingOverTime, Gradients) {
   }
 }
 
+// Backward reads the lengths that forward checked: new ones would reach past the ends of the tensors.
+TEST(PoolingOverTime, LengthsThatChangeBeforeBackwardAreNoticed) {
+  const Problem p = problem_of(kCases[1]);
+  const auto expect_noticed = [](const Tensor& loss, Tensor lengths, const char* name) {
+    lengths.fill_(1000);
+    try {
+      loss.backward();
+      ADD_FAILURE() << name << ": accepted";
+    } catch (const ArgumentError& error) {
+      EXPECT_NE(std::string(error.what()).find(name), std::string::npos) << error.what();
+    }
+  };
+  const auto fresh = [&] { return p.lengths.clone(); };
+  Tensor lengths = fresh();
+  expect_noticed(sum(crf_loss(leaf(p.emissions), p.weights, p.targets, lengths)), lengths, "[crf_loss backward]");
+  lengths = fresh();
+  expect_noticed(sum(max_over_time(leaf(p.emissions), lengths)), lengths, "[max_over_time backward]");
+  lengths = fresh();
+  expect_noticed(sum(mean_over_time(leaf(p.emissions), lengths)), lengths, "[mean_over_time backward]");
+}
+
 TEST(PoolingOverTime, ANanIsNotHiddenAndEqualsGoToTheFirst) {
   Tensor a = Tensor::zeros({3, 1, 2}, DType::float64);
   a.mutable_data<double>()[2] = std::numeric_limits<double>::quiet_NaN();

@@ -63,6 +63,26 @@ TEST(ValueLoss, AMaskLeavesElementsOut) {
   EXPECT_DOUBLE_EQ(in.grad().data<double>()[5], 2 * 6 / 4.0);
 }
 
+// Rows of no elements have a mask, too: a sum over them is 0, and a mean is refused.
+TEST(ValueLoss, OfRowsWithoutElements) {
+  const Tensor nothing = Tensor::zeros({2, 0}, DType::float64), mask = bits({1, 1}, {2});
+  const std::vector<double> quantiles = {0.1, 0.9};
+  const auto quantile = [&](const Tensor& x, const ValueLossOptions& o) {
+    return quantile_loss(x, nothing, quantiles, o);
+  };
+  const auto check = [&](const auto& loss, const Shape& shape) {
+    const Tensor x = leaf(Tensor::zeros(shape, DType::float64));
+    loss(x, options_of(Reduction::sum, mask)).backward();
+    EXPECT_EQ(loss(x, options_of(Reduction::sum, mask)).item(), 0.0);
+    EXPECT_EQ(x.grad().shape(), shape);
+    EXPECT_EQ(loss(x, options_of(Reduction::none, mask)).shape(), shape);
+    EXPECT_THROW(loss(x, options_of(Reduction::mean, mask)), ArgumentError);
+  };
+  for (const Loss loss : {Loss(&mse_loss), Loss(&l1_loss), Loss(&binary_cross_entropy_with_logits)})
+    check([&](const Tensor& x, const ValueLossOptions& o) { return loss(x, nothing, o); }, {2, 0});
+  check(quantile, {2, 0, 2});
+}
+
 TEST(ValueLoss, LargeLogitsStayFinite) {
   const Tensor x = leaf(Tensor::from(std::vector<float>{1000.f, -1000.f, 1000.f, -1000.f, 0.f}, {5}));
   const Tensor t = Tensor::from(std::vector<float>{1, 0, 0, 1, 1}, {5});

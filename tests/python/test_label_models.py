@@ -179,6 +179,8 @@ def test_a_saved_tagger_predicts_the_same_bits_in_python_and_cpp(tmp_path: Path,
     given = {name: value for name, value in given.items() if value is not None}
     native = _core.Model.load(tmp_path / "m.safetensors")
     assert native.forward(**given).numpy().tobytes() == logits
+    with pytest.raises(ValueError, match=r"char_lengths, char_index, got 'chars'"):
+        native.forward(**given, chars=1)
     tags = native.decode(**given).numpy()
     found = [[native.labels[i] for i in tags[:length, n]] for n, length in enumerate(batch.lengths)]
     assert found == loaded.predict(SENTENCES) == model.predict(SENTENCES)

@@ -69,8 +69,14 @@ auto kind_from_name(const Table& table, const char* argument, const std::string&
 
 bool is_standard(const ActivationSpec& a) { return a.kind == Activation::standard; }
 
-void refuse(CellKind cell, const char* option, const char* hint) {
-  throw_argument("recurrent", option, std::string("its default for the cell '") + name_of(cell) + "'", "another value",
+std::string shown(bool value) { return value ? "true" : "false"; }
+std::string shown(double value) { return std::to_string(value); }
+std::string shown(std::int64_t value) { return std::to_string(value); }
+std::string shown(const ActivationSpec& a) { return std::string("'") + facts(a.kind).name + "'"; }
+
+template <class Value>
+void refuse(CellKind cell, const char* option, const Value& value, const char* hint) {
+  throw_argument("recurrent", option, std::string("its default for the cell '") + name_of(cell) + "'", shown(value),
                  hint);
 }
 
@@ -123,9 +129,10 @@ void check_groups(const LayerSpec& layer) {
   };
   if (layer.proj_size > 0) alone("proj_size", std::to_string(layer.proj_size), "h has no units of its own then");
   if (o.layer_norm) alone("layer_norm", "true", "its statistics would cover units that do not run");
-  if (o.zoneout_h > 0.0 || o.zoneout_c > 0.0)
-    alone("zoneout", "another value", "both say which units keep their state");
-  if (o.leak < 1.0) alone("leak", std::to_string(o.leak), "both say which units keep their state");
+  const char* keep = "both say which units keep their state";
+  if (o.zoneout_h > 0.0) alone("zoneout_h", shown(o.zoneout_h), keep);
+  if (o.zoneout_c > 0.0) alone("zoneout_c", shown(o.zoneout_c), keep);
+  if (o.leak < 1.0) alone("leak", shown(o.leak), keep);
   if (layer.period > 1)
     alone("period", std::to_string(layer.period), "multiply every group's period by the layer's instead");
 }
@@ -182,7 +189,8 @@ void check(const LayerSpec& layer) {
   if (layer.hidden_size < 1)
     throw_argument("recurrent", "hidden_size", "at least 1", std::to_string(layer.hidden_size));
   if (layer.proj_size != 0) {
-    if (facts(layer.cell).family != Family::lstm) refuse(layer.cell, "proj_size", "only the LSTM has a projection");
+    if (facts(layer.cell).family != Family::lstm)
+      refuse(layer.cell, "proj_size", layer.proj_size, "only the LSTM has a projection");
     if (layer.proj_size < 0 || layer.proj_size >= layer.hidden_size)
       throw_argument("recurrent", "proj_size",
                      "0 (none) or less than hidden_size = " + std::to_string(layer.hidden_size),
@@ -207,25 +215,28 @@ void check(const LayerSpec& layer) {
                    "both say how much of the old state stays");
   const Family family = facts(layer.cell).family;
   if (family == Family::indrnn && o.state_dropout > 0.0)
-    refuse(layer.cell, "state_dropout", "it has no recurrent product");
-  if (family != Family::elman && o.leak < 1.0) refuse(layer.cell, "leak", "leaky units are Elman's");
+    refuse(layer.cell, "state_dropout", o.state_dropout, "it has no recurrent product");
+  if (family != Family::elman && o.leak < 1.0) refuse(layer.cell, "leak", o.leak, "leaky units are Elman's");
   if (o.layer_norm && !layer.delays.empty()) throw_argument("recurrent", "delays", "none with layer_norm", "some");
   check_groups(layer);
   if (o.truncate_gates && !layer.delays.empty())
     throw_argument("recurrent", "delays", "none with truncate_gates", "some",
                    "errors through delayed states would not be truncated");
   if (family != Family::lstm) {
-    if (o.peephole) refuse(layer.cell, "peephole", "only the LSTM has peepholes");
-    if (o.coupled) refuse(layer.cell, "coupled", "only the LSTM has an input and a forget gate");
-    if (!o.forget_gate) refuse(layer.cell, "forget_gate", "only the LSTM has a forget gate");
-    if (o.truncate_gates) refuse(layer.cell, "truncate_gates", "only the LSTM has a memory cell for errors to stay in");
-    if (o.zoneout_c > 0.0) refuse(layer.cell, "zoneout_c", "only the LSTM has a second state");
-    if (!is_standard(o.hidden_activation)) refuse(layer.cell, "activations.hidden", "only the LSTM has one");
+    if (o.peephole) refuse(layer.cell, "peephole", o.peephole, "only the LSTM has peepholes");
+    if (o.coupled) refuse(layer.cell, "coupled", o.coupled, "only the LSTM has an input and a forget gate");
+    if (!o.forget_gate) refuse(layer.cell, "forget_gate", o.forget_gate, "only the LSTM has a forget gate");
+    if (o.truncate_gates)
+      refuse(layer.cell, "truncate_gates", o.truncate_gates, "only the LSTM has a memory cell for errors to stay in");
+    if (o.zoneout_c > 0.0) refuse(layer.cell, "zoneout_c", o.zoneout_c, "only the LSTM has a second state");
+    if (!is_standard(o.hidden_activation))
+      refuse(layer.cell, "activations.hidden", o.hidden_activation, "only the LSTM has one");
   }
   if ((family == Family::elman || family == Family::indrnn) && !is_standard(o.gate_activation))
-    refuse(layer.cell, "activations.gate", "the cell has no gates; its activation is the candidate's");
+    refuse(layer.cell, "activations.gate", o.gate_activation,
+           "the cell has no gates; its activation is the candidate's");
   if (family == Family::elman && layer.cell != CellKind::rnn && !is_standard(o.candidate_activation))
-    refuse(layer.cell, "activations.candidate", "the cell's name fixes it; use the cell 'rnn'");
+    refuse(layer.cell, "activations.candidate", o.candidate_activation, "the cell's name fixes it; use the cell 'rnn'");
   if (family == Family::lstm) check_lstm(o);
 }
 

@@ -93,8 +93,9 @@ Tensor crf_loss(const Tensor& emissions, const CrfWeights& weights, const Tensor
   Tensor out = losses.to(emissions.dtype());
   const std::vector<Tensor> inputs = {emissions, weights.transitions, weights.start, weights.end};
   if (!should_record(inputs)) return out;
-  const std::vector<Saved> saved = {Saved(emissions), Saved(weights.transitions), Saved(weights.start),
-                                    Saved(weights.end), Saved(targets)};
+  const std::vector<Saved> saved = {Saved(emissions),     Saved(weights.transitions),
+                                    Saved(weights.start), Saved(weights.end),
+                                    Saved(targets),       Saved(problem.lengths)};
   record(name, inputs, {&out}, [=](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
     const NoGradGuard guard;
     backend::Crf again = problem.crf;
@@ -103,6 +104,7 @@ Tensor crf_loss(const Tensor& emissions, const CrfWeights& weights, const Tensor
     again.start = saved[2].get(name).raw();
     again.end = saved[3].get(name).raw();
     again.targets = saved[4].get(name).data<std::int64_t>();
+    again.lengths = saved[5].get(name).data<std::int64_t>();
     again.alpha = const_cast<double*>(alpha.data<double>());
     const std::int64_t K = again.K;
     const Tensor scales = grads[0].to(DType::float64);

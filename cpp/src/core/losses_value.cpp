@@ -36,7 +36,8 @@ std::int64_t count_of(const char* name, const backend::ValueLoss& loss, Reductio
   std::int64_t count = loss.n;
   if (loss.mask != nullptr) {
     count = 0;
-    for (std::int64_t i = 0; i < loss.n / loss.masked; ++i) count += loss.mask[i] != 0 ? loss.masked : 0;
+    const std::int64_t entries = loss.n == 0 ? 0 : loss.n / loss.masked;  // rows without elements: masked is 0
+    for (std::int64_t i = 0; i < entries; ++i) count += loss.mask[i] != 0 ? loss.masked : 0;
   }
   if (count == 0 && reduction == Reduction::mean)
     throw_argument(name, "input", "at least one element that counts (the mean is over these)",

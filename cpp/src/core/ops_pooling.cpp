@@ -38,12 +38,15 @@ Tensor pool_over_time(const char* name, bool max, const Tensor& a, const Tensor&
   pool.y = out.mutable_raw();
   backend::pool_time(a.device(), pool);
   if (!should_record({a})) return out;
-  record(name, {a}, {&out},
-         [pool, best, lengths, shape = a.shape()](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
-           Tensor dx = Tensor::empty(shape, grads[0].dtype());
-           backend::pool_time_backward(dx.device(), pool, grads[0].raw(), dx.mutable_raw());
-           return {dx};
-         });
+  const Saved saved(lengths);
+  record(name, {a}, {&out}, [=, shape = a.shape()](const std::vector<Tensor>& grads) -> std::vector<Tensor> {
+    backend::TimePool again = pool;
+    again.lengths = saved.defined() ? saved.get(name).data<std::int64_t>() : nullptr;
+    again.best = max ? static_cast<std::int32_t*>(const_cast<void*>(best.raw())) : nullptr;
+    Tensor dx = Tensor::empty(shape, grads[0].dtype());
+    backend::pool_time_backward(dx.device(), again, grads[0].raw(), dx.mutable_raw());
+    return {dx};
+  });
   return out;
 }
 

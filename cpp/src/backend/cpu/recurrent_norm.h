@@ -45,7 +45,7 @@ struct NormBackward {
   NormScales<T> scales;
   const T* bias = nullptr;
   NormRows<T> scratch;  // a row of gates and a padded row each
-  NormRows<T> sums;     // over time, +=: NormLayout's parts
+  NormRows<T> sums;     // over time, +=: NormSumsLayout's parts
 };
 
 // Parts of a row of NormBackward::sums.
