@@ -41,6 +41,7 @@ def test_a_table_is_read(tmp_path: Path) -> None:
         ("a,b\n1,2\n3,x\n", r"x.csv, line 3, column b: expected a number, got 'x'"),
         ("a,b\n1,2\n3,inf\n", r"x.csv, line 3, column b: expected a finite number"),
         ("a,b\n1,2\n3,\n,4\n", r"x.csv, line 3, column b: expected a number, got none \(2 in all\)"),
+        ("a,b\n1,2\n3," + "4" * 200_000 + "\n", r"x.csv, line 3: expected a row of cells, got field larger than"),
         ("", r"rows of numbers, got none"),
         ("a,b\n", r"a header alone"),
         ("a,b\nx,y\n", r"a column of numbers"),
@@ -54,6 +55,8 @@ def test_what_is_malformed_is_named(text: str, error: str) -> None:
 def test_malformed_rows_are_skipped_and_counted() -> None:
     series = parse("a,b\n1,2\n3\n3,x\n5,6\n", skip_malformed=True)
     assert (series.values.tolist(), series.skipped) == ([[1, 2], [5, 6]], 2)
+    series = parse("a,b\n1,2\n3," + "4" * 200_000 + "\n5,6\n", skip_malformed=True)
+    assert (series.values.tolist(), series.skipped) == ([[1, 2], [5, 6]], 1)
 
 
 def test_gaps_are_filled_as_asked() -> None:
@@ -182,6 +185,25 @@ def test_save_load_predict_and_cpp_give_the_same_bits(tmp_path: Path, cell: str,
 def test_forecasters_that_make_no_sense(options: dict[str, Any], error: str) -> None:
     with pytest.raises(ValueError, match=error):
         small(**options)
+
+
+@pytest.mark.parametrize("shape", [(16, 2), (3, 2), (40, 3), (40,)])
+def test_surprise_needs_more_than_a_context(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"\[surprise\] values: expected shape \(T, 2\) with T > context 16, got \("):
+        small().surprise(np.zeros(shape))
+
+
+def test_quantiles_of_as_many_columns_are_restored_by_their_column() -> None:
+    """Three columns, quantiles and steps: what an array's axes are cannot be told from its shape."""
+    model = Forecaster(
+        ["a", "b", "c"], context=4, block=3, quantiles=(0.1, 0.5, 0.9), mean=[0, 10, 100], scale=[1, 2, 3],
+        hidden_size=2, generator=Generator(0),
+    )  # fmt: skip
+    values = np.arange(27.0).reshape(3, 3, 3)
+    want = values * np.array([1, 2, 3])[:, None] + np.array([0, 10, 100])[:, None]
+    np.testing.assert_allclose(model.restore(values, quantiles=True), want)
+    np.testing.assert_allclose(model.restore(model.standardise(values)), values)
+    np.testing.assert_allclose(model.restore(values[0]), values[0] * [1, 2, 3] + [0, 10, 100])
 
 
 def test_too_short_a_history_is_refused() -> None:

@@ -93,6 +93,14 @@ def test_a_malformed_record_is_named_or_counted(tmp_path: Path, name: str, forma
     assert kept.items
 
 
+@pytest.mark.parametrize("bad", ['y,"b"c', "y", ",b", "y," + "b" * 200_000])
+def test_rows_after_a_bad_one_are_read(tmp_path: Path, bad: str) -> None:
+    path = write(tmp_path / "t.csv", f"label,text\nx,a\n{bad}\nz,c\n{bad}\nz,d\n")
+    kept = read_examples(path, on_error="skip")
+    assert [one.text for one in kept.items] == ["a", "c", "d"]
+    assert kept.skipped == 2
+
+
 def test_what_cannot_be_read_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"folder of <label>\.txt"):
@@ -121,6 +129,19 @@ def test_two_columns(tmp_path: Path) -> None:
     assert [list(zip(one.words, one.tags, strict=True)) for one in found.items] == bio_sentences()
     assert all(is_bio(one.tags) for one in found.items)
     assert not is_bio(["B-a", "I-b"])
+
+
+def test_tokens_with_blanks_are_whole_where_tabs_separate(tmp_path: Path) -> None:
+    tabs = read_sentences(write(tmp_path / "t.conll", "New York\tB-loc\nis\tO\n\nbig \tO\r\n"))
+    assert [one.words for one in tabs.items] == [["New York", "is"], ["big"]]
+    assert [one.tags for one in tabs.items] == [["B-loc", "O"], ["O"]]
+    blanks = read_sentences(write(tmp_path / "b.conll", "EU  NNP I-NP B-ORG\nrejects VBZ I-VP O\n"))
+    assert (blanks.items[0].words, blanks.items[0].tags) == (["EU", "rejects"], ["B-ORG", "O"])
+    uneven = write(tmp_path / "u.conll", "a O\n\nNew York B-loc\nis O\n\nb O\n")
+    with pytest.raises(ValueError, match=r"u.conll line 3: expected 2 columns as in the lines before, got 'New York"):
+        read_sentences(uneven)
+    kept = read_sentences(uneven, on_error="skip")
+    assert ([one.words for one in kept.items], kept.skipped) == ([["a"], ["b"]], 1)
 
 
 @pytest.mark.parametrize(

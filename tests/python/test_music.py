@@ -39,6 +39,8 @@ def test_pieces_are_read(tmp_path: Path) -> None:
         ('{"train": [[[60], [61]], [[60], [109]]]}', r"piece 1, step 1: expected pitches of 21 to 108, got 109"),
         ('{"train": [[[60], 61]]}', r"piece 0, step 1: expected a list of pitches, got int"),
         ('{"train": [[[60], [60.5]]]}', r"step 1: expected pitches"),
+        ('{"train": [[[60], [Infinity]]]}', r"step 1: expected pitches of 21 to 108, got inf"),
+        ('{"train": [[[60], [NaN]]]}', r"step 1: expected pitches of 21 to 108, got nan"),
         ('{"train": [[[60]]]}', r"piece 0: expected a list of at least two steps, got 1 steps"),
     ],
 )

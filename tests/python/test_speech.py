@@ -60,6 +60,31 @@ def test_folders_and_archives(tmp_path: Path) -> None:
         data.read_speech(tmp_path / "none")
 
 
+def test_names_of_recordings_may_end_in_capitals(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    write_wav(folder / "a_ann_0.WAV", tone([500], 0))
+    write_wav(folder / "b_ann_0.wav", tone([500], 0))
+    assert len(data.read_speech(folder)) == 2
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        tar.add(folder, arcname="x")
+    assert len(data.read_speech(tmp_path / "x.tar")) == 2
+
+
+@pytest.mark.parametrize("mode", ["gz", "bz2", "xz", ""])
+def test_a_cut_archive_is_one_clear_error(tmp_path: Path, mode: str) -> None:
+    folder = write_speech(tmp_path / "x", 2)
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, f"w:{mode}") as tar:  # type: ignore[call-overload]
+        tar.add(folder, arcname="x")
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 0xFF
+    for content in (whole[: len(whole) // 2], whole[:5], bytes(damaged) if mode else b"no archive"):
+        path.write_bytes(content)
+        with pytest.raises(OSError, match=r"\[read speech\] .*x.tar: expected a whole tar archive, got"):
+            data.read_speech(path)
+
+
 def test_malformed_recordings_are_named_or_skipped(tmp_path: Path) -> None:
     folder = write_speech(tmp_path / "x", 1)
     (folder / "b_bob_7.wav").write_bytes(b"RIFFnothing")
@@ -81,6 +106,11 @@ def test_transcripts(tmp_path: Path) -> None:
     assert data.labels_of(speech.utterances, "word") == ["evening", "good,", "morning"]
     table.write_text("1.wav,one\n2.wav\n")
     with pytest.raises(ValueError, match=r"said.csv, line 2: expected file,text or file,text,speaker"):
+        data.read_speech(folder, transcripts=table)
+    table.write_text("1.wav,one\n2.wav," + "x" * 200_000 + "\n")
+    with pytest.raises(
+        ValueError, match=r"said.csv, line 2: expected file,text or file,text,speaker, got field larger"
+    ):
         data.read_speech(folder, transcripts=table)
     table.write_text("1.wav,one\n")
     with pytest.raises(ValueError, match=r"2\.wav: expected a line with its text"):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import lzma
 import tarfile
 import wave
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -133,7 +135,7 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     while not archive.exists() and archive != archive.parent:
         archive = archive.parent
     if path.is_dir():
-        for file in sorted(path.rglob("*.wav")):
+        for file in sorted(file for file in path.rglob("*") if _is_wav(file)):
             yield file.relative_to(path).as_posix(), file.read_bytes()
         return
     if not archive.is_file():
@@ -142,13 +144,18 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(archive) as tar:
             members = {PurePosixPath(member.name): member for member in tar if member.isfile()}
-            for name in sorted(name for name in members if name.suffix == ".wav"):
+            for name in sorted(name for name in members if _is_wav(name)):
                 if inner == "." or PurePosixPath(inner) in name.parents:
                     content = tar.extractfile(members[name])
                     assert content is not None  # noqa: S101  # it is a regular file
                     yield name.as_posix(), content.read()
-    except tarfile.TarError as error:
-        raise OSError(message("read speech", str(archive), "a tar archive", str(error))) from None
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        got = str(error) or "an archive that ends too soon"
+        raise OSError(message("read speech", str(archive), "a whole tar archive", got)) from None
+
+
+def _is_wav(path: PurePath) -> bool:
+    return path.suffix.lower() == ".wav"
 
 
 def _from_name(name: str) -> tuple[str, str]:
@@ -168,15 +175,17 @@ def _from_list(said: dict[str, tuple[str, str]], name: str) -> tuple[str, str]:
 
 def _read_transcripts(path: PathLike) -> dict[str, tuple[str, str]]:
     said: dict[str, tuple[str, str]] = {}
-    for number, row in enumerate(csv.reader(io.StringIO(read_text(path), newline="")), 1):
-        if not row:
-            continue
-        if len(row) not in (2, 3) or not row[0] or not row[1]:
-            got = f"{len(row)} fields: {','.join(row)[:60]!r}"
-            raise ValueError(
-                message("read transcripts", f"{path}, line {number}", "file,text or file,text,speaker", got)
-            )
-        said[row[0]] = (row[1], row[2] if len(row) == 3 else "")
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    try:
+        for row in reader:
+            if not row:
+                continue
+            if len(row) not in (2, 3) or not row[0] or not row[1]:
+                raise csv.Error(f"{len(row)} fields: {','.join(row)[:60]!r}")
+            said[row[0]] = (row[1], row[2] if len(row) == 3 else "")
+    except csv.Error as error:
+        where = f"{path}, line {reader.line_num}"
+        raise ValueError(message("read transcripts", where, "file,text or file,text,speaker", str(error))) from None
     return said
 
 

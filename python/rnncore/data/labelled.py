@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rnncore._messages import message
 from rnncore.data.records import OnError, Records, lines_of
 from rnncore.data.text import PathLike, open_text
 
+if TYPE_CHECKING:
+    from _csv import Reader
+
 FORMATS = ("files", "lines", "csv", "tsv", "sst2", "sst5", "sst2-phrases", "sst5-phrases")
-_ENDS = (".gz", ".txt", ".tsv", ".csv")
 
 
 @dataclass(frozen=True)
@@ -126,20 +129,31 @@ def _read_table(name: str, separator: str, text: str, label: str, records: Recor
     else:
         reader = csv.reader(open_text(name), delimiter=separator, quoting=csv.QUOTE_NONE, strict=True)
     items: list[Example] = []
-    try:
-        header = next(reader)
-        for column in (text, label):
-            if column not in header:
-                raise ValueError(message("read data", f"{name} line 1", f"a column {column!r}", ", ".join(header)))
-        at_text, at_label = header.index(text), header.index(label)
-        for row in reader:
-            if len(row) == len(header) and row[at_label].strip() and row[at_text].strip():
-                items.append(Example(row[at_text].strip(), row[at_label].strip()))
-            elif row:
-                records.bad(name, reader.line_num, f"{len(header)} columns with text and label", separator.join(row))
-    except csv.Error as error:
-        records.bad(name, reader.line_num, "a table row", str(error))
+    rows = _rows(reader, name, records)
+    number, header = next(rows, (1, []))
+    for column in (text, label):
+        if column not in header:
+            raise ValueError(message("read data", f"{name} line {number}", f"a column {column!r}", ", ".join(header)))
+    at_text, at_label = header.index(text), header.index(label)
+    for number, row in rows:
+        if len(row) == len(header) and row[at_label].strip() and row[at_text].strip():
+            items.append(Example(row[at_text].strip(), row[at_label].strip()))
+        elif row:
+            records.bad(name, number, f"{len(header)} columns with text and label", separator.join(row))
     return items
+
+
+def _rows(reader: Reader, name: str, records: Records) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table with the lines that they end in; what cannot be read as a row is a bad record."""
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:  # the reader goes on with the next line
+            records.bad(name, reader.line_num, "a table row", str(error))
+        else:
+            yield reader.line_num, row
 
 
 _TOKEN = re.compile(r"[()]|[^\s()]+")

@@ -103,7 +103,9 @@ def roll_of(piece: Any, name: str = "piece") -> Roll:
         for pitch in step:
             if pitch == -1 and not isinstance(pitch, bool):
                 continue
-            whole = isinstance(pitch, int | float) and not isinstance(pitch, bool) and int(pitch) == pitch
+            whole = (isinstance(pitch, int) and not isinstance(pitch, bool)) or (
+                isinstance(pitch, float) and pitch.is_integer()
+            )
             if not whole or not LOWEST <= pitch < LOWEST + KEYS:
                 expected = f"pitches of {LOWEST} to {LOWEST + KEYS - 1}"
                 raise ValueError(message("read music", f"{name}, step {t}", expected, repr(pitch)[:40]))

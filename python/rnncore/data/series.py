@@ -89,7 +89,8 @@ def parse_series(
     """The same from a text; `name` stands in messages."""
     if missing not in MISSING:
         raise ValueError(message("read series", "missing", " | ".join(MISSING), repr(missing)))
-    rows = [row for row in _numbered(text, delimiter) if row[1]]
+    numbered, skipped = _numbered(text, delimiter, name, skip_malformed)
+    rows = [row for row in numbered if row[1]]
     if not rows:
         raise ValueError(message("read series", name, "rows of numbers", "none"))
     header, body = _split_header(rows)
@@ -98,7 +99,6 @@ def parse_series(
     chosen = _choose(header, body[0][1], columns, name)
     values: list[list[float]] = []
     lines: list[int] = []
-    skipped = 0
     for number, cells in body:
         try:
             values.append(_numbers(cells, header, chosen, f"{name}, line {number}"))
@@ -115,9 +115,23 @@ def parse_series(
     return Series(table, names, filled, skipped)
 
 
-def _numbered(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+def _numbered(text: str, delimiter: str, name: str, skip_malformed: bool) -> tuple[list[tuple[int, list[str]]], int]:
+    """The rows with their lines, and how many were left out since they are none."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    return [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    rows: list[tuple[int, list[str]]] = []
+    skipped = 0
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return rows, skipped
+        except csv.Error as error:  # the reader goes on with the next line
+            if not skip_malformed:
+                where = f"{name}, line {reader.line_num}"
+                raise ValueError(message("read series", where, "a row of cells", str(error))) from None
+            skipped += 1
+        else:
+            rows.append((reader.line_num, [cell.strip() for cell in row]))
 
 
 def _is_number(cell: str) -> bool:

@@ -36,7 +36,9 @@ def read_sentences(path: PathLike, format: str | None = None, *, on_error: OnErr
     Args:
         path: the file.
         format: "conllu-upos" (default for ``.conllu``) or "conllu-xpos": ten columns separated by tabs; multiword
-            tokens (1-2), empty nodes (8.1) and comments are left out. "conll" (default): the token first, the tag last.
+            tokens (1-2), empty nodes (8.1) and comments are left out. "conll" (default): the token first, the tag last,
+            as many columns in every line; separated by tabs where a line has one (a token may hold blanks then), else
+            by white space.
         on_error: "raise": a malformed line is an error that names file and line; "skip": its sentence is left out
             and counted.
 
@@ -50,8 +52,9 @@ def read_sentences(path: PathLike, format: str | None = None, *, on_error: OnErr
         raise ValueError(message("read data", "format", " | ".join(FORMATS), repr(kind)))
     records = Records(on_error)
     items = []
+    columns = _Columns()
     for block in _blocks(path):
-        sentence = _sentence(name, block, kind, records)
+        sentence = _sentence(name, block, kind, records, columns)
         if sentence is not None and sentence.words:
             items.append(sentence)
     if not items:
@@ -71,14 +74,38 @@ def _blocks(path: PathLike) -> Iterator[list[tuple[int, str]]]:
         yield block
 
 
-def _sentence(name: str, block: list[tuple[int, str]], kind: str, records: Records) -> Sentence | None:
+class _Columns:
+    """Splits the lines of a file that all have as many columns."""
+
+    def __init__(self) -> None:
+        self.count = 0  # not known yet
+
+    def split(self, line: str) -> list[str]:
+        """The cells.
+
+        Raises:
+            ValueError: too few, or not as many as in the lines before; its text says what was expected.
+        """
+        cells = [cell.strip() for cell in line.strip().split("\t")] if "\t" in line.strip() else line.split()
+        if len(cells) < 2 or not cells[0] or not cells[-1]:
+            raise ValueError("token and tag")
+        self.count = self.count or len(cells)
+        if len(cells) != self.count:
+            raise ValueError(f"{self.count} columns as in the lines before")
+        return cells
+
+
+def _sentence(
+    name: str, block: list[tuple[int, str]], kind: str, records: Records, separator: _Columns
+) -> Sentence | None:
     """None: malformed, and skipped."""
     words, tags = [], []
     for number, line in block:
         if kind == "conll":
-            columns = line.split()
-            if len(columns) < 2:
-                records.bad(name, number, "token and tag", line)
+            try:
+                columns = separator.split(line)
+            except ValueError as error:
+                records.bad(name, number, str(error), line)
                 return None
             words.append(columns[0])
             tags.append(columns[-1])

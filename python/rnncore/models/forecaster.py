@@ -102,10 +102,10 @@ class Forecaster(FeatureModel):
         """Values (..., C) in deviations from the mean."""
         return np.asarray((np.asarray(values, dtype=np.float64) - self.mean) / self.scale)
 
-    def restore(self, values: Windows) -> Windows:
-        """What `standardise` was given: (..., C), or (..., C, Q)."""
+    def restore(self, values: Windows, *, quantiles: bool = False) -> Windows:
+        """What `standardise` was given: (..., C), or with `quantiles` (..., C, Q)."""
         mean, scale = np.array(self.mean), np.array(self.scale)
-        if self.quantiles and values.ndim > 1 and values.shape[-1] == self._told and values.shape[-2] == len(mean):
+        if quantiles:
             mean, scale = mean[:, None], scale[:, None]
         return np.asarray(values * scale + mean)
 
@@ -184,13 +184,21 @@ class Forecaster(FeatureModel):
         if values.ndim != 2 or values.shape[1] != len(self.columns) or len(values) < self.context or horizon < 1:
             expected = f"shape (T, {len(self.columns)}) with T >= context {self.context}, and a horizon of at least 1"
             raise ValueError(message("forecast", "history, horizon", expected, f"{values.shape}, {horizon}"))
-        return self.restore(self.continue_windows(self.standardise(values[None, -self.context :]), horizon)[0])
+        told = self.continue_windows(self.standardise(values[None, -self.context :]), horizon)[0]
+        return self.restore(told, quantiles=bool(self.quantiles))
 
     def surprise(self, values: ArrayLike, *, batch: int = 256) -> Windows:
         """How far each step from `context` on lies from its forecast one step before: (T - context, C).
 
         In units of the typical (median) error of its column in these values: an anomaly is what stands out.
+
+        Raises:
+            ValueError: no step after the context, or other columns.
         """
+        shape = np.shape(values)
+        if len(shape) != 2 or shape[1] != len(self.columns) or shape[0] <= self.context:
+            expected = f"shape (T, {len(self.columns)}) with T > context {self.context}"
+            raise ValueError(message("surprise", "values", expected, str(shape)))
         table = self.standardise(values)
         windows = np.lib.stride_tricks.sliding_window_view(table, self.context, axis=0).transpose(0, 2, 1)[:-1]
         told = self.continue_windows(windows, 1, batch=batch)
