@@ -77,9 +77,10 @@ def test_a_cut_archive_is_one_clear_error(tmp_path: Path, mode: str) -> None:
     with tarfile.open(path, f"w:{mode}") as tar:  # type: ignore[call-overload]
         tar.add(folder, arcname="x")
     whole = path.read_bytes()
-    damaged = bytearray(whole)
-    damaged[len(whole) // 2] ^= 0xFF
-    for content in (whole[: len(whole) // 2], whole[:5], bytes(damaged) if mode else b"no archive"):
+    damaged = [bytearray(whole) for _ in range(4)]
+    for at, content in enumerate(damaged):
+        content[(at + 1) * len(whole) // 5] ^= 0xFF
+    for content in (whole[: len(whole) // 2], whole[:5], *(damaged if mode else [b"no archive"])):
         path.write_bytes(content)
         with pytest.raises(OSError, match=r"\[read speech\] .*x.tar: expected a whole tar archive, got"):
             data.read_speech(path)
