@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -91,6 +92,12 @@ def test_the_options_of_the_commands() -> None:
     sample = inside("sample", "--help")
     for option in ["--prompt", "--length", "--temperature", "--top-k", "--top-p", "--stop", "--num-samples", "--seed"]:
         assert option in sample, option
+
+
+@pytest.mark.parametrize(("kind", "epochs"), [("music", "200"), ("speech", "20"), ("tag", "10"), ("forecast", "10")])
+def test_help_gives_one_number_of_epochs(kind: str, epochs: str) -> None:
+    told = " ".join(inside("train", kind, "--help").split("--epochs")[1].split("--steps  ")[0].split())
+    assert re.findall(r"default: (\d+)", told) == [epochs], told
 
 
 def test_help_is_quick() -> None:

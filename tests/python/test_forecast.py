@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +216,27 @@ def test_too_short_a_history_is_refused() -> None:
         small().forecast(waves(15), 3)
 
 
+@pytest.mark.parametrize("rows", [(8640, 0.1, 0.1), (0.7, 0.1, 20), (100.5, 20, 20)])
+def test_rows_are_all_counts_or_all_shares(rows: tuple[float, float, float]) -> None:
+    with pytest.raises(ValueError, match=r"rows: expected .* all whole numbers, or all shares below 1"):
+        SeriesSource("", rows=rows)
+
+
+def test_rows_are_refused_before_training_or_not_at_all() -> None:
+    """The shortest training part that is accepted is enough for the forecasts that stand beside the model's."""
+    series = data.Series(waves(40), ["c0", "c1"])
+    config = TrainConfig(steps=1, batch=4)
+    for rows, period in (((20, 0, 20), None), ((20, 0, 20), 20)):
+        task = ForecastTask(series, SeriesSource("", rows=rows, horizon=4, period=period))
+        model = small(dtype="float32")
+        Trainer(model, task, config).fit()
+        assert "linear (16)" in (task.test(model) or "")
+    with pytest.raises(ValueError, match="training part: expected at least 20 rows, got 19"):
+        Trainer(small(), ForecastTask(series, SeriesSource("", rows=(19, 0, 20), horizon=4)), config)
+    with pytest.raises(ValueError, match=r"period: expected at most 20, .* got 21"):
+        Trainer(small(), ForecastTask(series, SeriesSource("", rows=(20, 0, 20), horizon=4, period=21)), config)
+
+
 def test_naive_forecasts() -> None:
     windows = np.arange(10.0)[None, :, None]
     assert repeat_last(windows, 2)[0, :, 0].tolist() == [9, 9]
@@ -311,6 +335,19 @@ def test_the_command_predicts(run: Path) -> None:
     truth = waves(208)[200:]
     assert np.abs(want - truth).mean() < 0.5
     assert "line 201, column c1" in inside("predict", run / "run", given=text.rsplit(",", 1)[0] + ",x\n", fails=True)
+
+
+@pytest.mark.parametrize("place", ["docs/numeric.md", "python/rnncore/cli/train_forecast.py"])
+def test_the_printed_command_predicts(run: Path, place: str) -> None:
+    file = Path(__file__).parents[2] / place
+    if not file.exists():
+        pytest.skip("no source tree")
+    [printed] = re.findall(r"\(head .*rnncore predict runs/ett", file.read_text())
+    command = printed.replace("ETTh1.csv", str(run / "waves.csv")).replace("runs/ett", str(run / "run"))
+    command = command.replace("rnncore predict", f"{sys.executable} -m rnncore predict")
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == inside("predict", run / "run", run / "waves.csv")
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(run: Path, tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ from typing import Annotated, overload
 
 import typer
 
-Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passes over the data; default: 10.")]
+Epochs = Annotated[int, typer.Option("--epochs", metavar="N", help="Passes over the data.")]
+EpochsOrSteps = Annotated[
+    int | None, typer.Option("--epochs", metavar="N", help="Passes over the data; default: 10, or what --steps says.")
+]
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Stop after so many updates.")]
 Optimizer = Annotated[str, typer.Option("--optimizer", metavar="NAME", help="adam, adamw, sgd, rmsprop or asgd.")]
 Rate = Annotated[float, typer.Option("--lr", metavar="X", help="Learning rate.")]

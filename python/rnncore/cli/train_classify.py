@@ -42,7 +42,7 @@ def classify(
     embedding_dropout: options.EmbeddingDropout = 0.0,
     embedding_scale: options.EmbeddingScale = 1.0,
     batch: int = typer.Option(32, "--batch", metavar="N", help="Texts of an update."),
-    epochs: options.Epochs = None,
+    epochs: options.EpochsOrSteps = None,
     steps: options.Steps = None,
     optimizer: options.Optimizer = "adam",
     lr: options.Rate = 2e-3,

@@ -41,7 +41,7 @@ def forecast(
     layers: int = typer.Option(1, "--layers", metavar="N", help="Layers."),
     dropout: float = typer.Option(0.0, "--dropout", metavar="X", help="Probability, in [0, 1)."),
     batch: int = typer.Option(32, "--batch", metavar="N", help="Windows of an update."),
-    epochs: options.Epochs = None,
+    epochs: options.EpochsOrSteps = None,
     steps: options.Steps = None,
     optimizer: options.Optimizer = "adam",
     lr: options.Rate = 1e-3,
@@ -61,7 +61,9 @@ def forecast(
 
     Example: rnncore train forecast --data ETTh1.csv --rows 8640,2880,2880 --horizon 24 --out runs/ett
 
-    Example: rnncore eval runs/ett --data ETTh1.csv; tail -n 200 ETTh1.csv | rnncore predict runs/ett
+    Example: rnncore eval runs/ett --data ETTh1.csv
+
+    Example: (head -n 1 ETTh1.csv; tail -n 200 ETTh1.csv) | rnncore predict runs/ett
     """
     from rnncore import Generator
     from rnncore.models import Forecaster

@@ -88,7 +88,7 @@ def language_model(
     reduction: str = typer.Option(
         "tokens", "--reduction", metavar="NAME", help="The loss is a mean over tokens, or (streams) summed over steps."
     ),
-    epochs: options.Epochs = None,
+    epochs: options.EpochsOrSteps = None,
     steps: options.Steps = None,
     optimizer: options.Optimizer = "adam",
     lr: options.Rate = 2e-3,

@@ -38,7 +38,7 @@ def tag(
     embedding_dropout: options.EmbeddingDropout = 0.0,
     embedding_scale: options.EmbeddingScale = 1.0,
     batch: int = typer.Option(32, "--batch", metavar="N", help="Sentences of an update."),
-    epochs: options.Epochs = None,
+    epochs: options.EpochsOrSteps = None,
     steps: options.Steps = None,
     optimizer: options.Optimizer = "adam",
     lr: options.Rate = 2e-3,
@@ -56,6 +56,8 @@ def tag(
     force: options.Force = False,
 ) -> None:
     """Train a tagger: a label for every word of a sentence (parts of speech, named entities).
+
+    Entities (BIO tags) are scored by seqeval, of the extra "uses".
 
     Formats: conllu-upos, conllu-xpos (ten columns), conll (token and tag a line, a blank line between sentences).
 

@@ -49,8 +49,8 @@ class LinearForecast:
     """
 
     def __init__(self, values: Windows, context: int, horizon: int, *, ridge: float = 1e-4) -> None:
-        if len(values) < context + horizon + 1:
-            expected = f"at least {context + horizon + 1} steps for context {context} and horizon {horizon}"
+        if len(values) < context + horizon:
+            expected = f"at least {context + horizon} steps for context {context} and horizon {horizon}"
             raise ValueError(message("linear forecast", "values", expected, str(len(values))))
         self.context, self.horizon = context, horizon
         gram = np.zeros((context + 1, context + 1))

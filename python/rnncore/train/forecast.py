@@ -46,6 +46,9 @@ class SeriesSource:
     def __post_init__(self) -> None:
         if len(self.rows) != 3 or min(self.rows) < 0 or self.rows[0] <= 0 or not np.isfinite(self.rows).all():
             raise ValueError(message("series", "rows", "three numbers or shares, the first above 0", str(self.rows)))
+        if not self._shares and any(each != int(each) for each in self.rows):
+            expected = "three numbers, all whole numbers, or all shares below 1"
+            raise ValueError(message("series", "rows", expected, str(self.rows)))
         if self.horizon < 1 or (self.period is not None and self.period < 1):
             raise ValueError(message("series", "horizon, period", "at least 1", f"{self.horizon}, {self.period}"))
 
@@ -53,6 +56,11 @@ class SeriesSource:
     def season(self) -> int:
         """The period."""
         return self.horizon if self.period is None else self.period
+
+    @property
+    def _shares(self) -> bool:
+        """Whether `rows` are shares."""
+        return all(each < 1 for each in self.rows)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON."""
@@ -79,8 +87,7 @@ class SeriesSource:
         Raises:
             ValueError: more rows than there are.
         """
-        shares = all(each < 1 for each in self.rows)
-        sizes = [int(each * len(series)) if shares else int(each) for each in self.rows]
+        sizes = [int(each * len(series)) if self._shares else int(each) for each in self.rows]
         if sum(sizes) > len(series):
             raise ValueError(message("series", "rows", f"at most {len(series)}", " + ".join(map(str, sizes))))
         return sizes[0], sizes[0] + sizes[1], sum(sizes)
@@ -153,8 +160,16 @@ class ForecastTask(Task):
     def feed(self, config: TrainConfig) -> BatchFeed:
         """See `Task.feed`."""
         assert self._model is not None  # noqa: S101  # a trainer checks its model first
+        if self._tests and self.source.season > self.valid_end:
+            expected = f"at most {self.valid_end}, the rows before the test part"
+            raise ValueError(message("forecast", "period", expected, str(self.source.season)))
         values = self._model.standardise(self.series.values[: self.train_end])
         return BatchFeed(WindowBatches(values, self._model, self.source.horizon, config))
+
+    @property
+    def _tests(self) -> bool:
+        """Whether the test part is long enough for a forecast."""
+        return self.end - self.valid_end >= self.source.horizon
 
     def validate(self, model: Forecaster, config: TrainConfig) -> dict[str, float] | None:
         """Mean squared and absolute error, standardised, of forecasts from origins spread over the validation part."""
@@ -184,7 +199,7 @@ class ForecastTask(Task):
 
     def test(self, model: Forecaster) -> str | None:
         """Errors on the test part, beside those of the naive and the linear forecast."""
-        if self.end - self.valid_end < self.source.horizon:
+        if not self._tests:
             return None
         rows = self.compare(model, self.valid_end, self.end)
         shown = ", ".join(f"{name} {row['mse']:.4f}" for name, row in rows.items())
