@@ -60,7 +60,7 @@ def main() -> None:
     cases = [c for c in all_cases() if c.work == "model" or (c.work == "train" and c.N > 1)]
     steps, many = 20, 10_000
     if args.quick:
-        cases, steps, many = [Case("train", "lstm", 4, 2, 1, 16)], 4, 20
+        cases, steps, many = [Case("train", "lstm", 50, 32, 1, 128)], 4, 20
     print("peak of a training step above the loaded library, MiB")
     print(f"{'row':46} {'saved':>6} {'rnncore':>8} {'torch':>8}")
     for case in cases:

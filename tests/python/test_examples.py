@@ -181,7 +181,14 @@ def test_character_model_trains_as_pytorchs_does() -> None:
 @needs_torch
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from /proc")
 def test_memory_is_measured() -> None:
-    assert "floats kept per unit and step" in run(ROOT / "bench" / "memory.py", "--quick")
+    """A step keeps what the equations say, not much more, and nothing from step to step."""
+    output = run(ROOT / "bench" / "memory.py", "--quick")
+    [(saved, ours)] = re.findall(r"^train lstm \(50,32,1,128\) +(\d+) +(\d+) +\d+", output, re.MULTILINE)
+    assert int(saved) == 5, "6 floats of 4 bytes in MiB"
+    assert 0.9 * int(saved) <= int(ours) <= 3 * int(saved), output
+    growths = re.findall(r"^train \S+ \(50,32,1,128\) +(-?[\d.]+)$", output, re.MULTILINE)
+    assert len(growths) == 3
+    assert all(abs(float(growth)) < 1 for growth in growths), output
 
 
 def test_latency_is_measured() -> None:
