@@ -18,7 +18,8 @@ def _library(module: str, package: str, what: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise ImportError(f"{what} need {package}; install it with: pip install 'rnncore[uses]'") from None
+        hint = "pip install 'rnncore[uses]'"
+        raise ImportError(message(what, package, "the package", "none installed", hint)) from None
 
 
 def class_scores(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
@@ -27,7 +28,7 @@ def class_scores(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, flo
     Raises:
         ImportError: scikit-learn is missing.
     """
-    sklearn = _library("sklearn.metrics", "scikit-learn", "scores of classes")
+    sklearn = _library("sklearn.metrics", "scikit-learn", "class scores")
     with warnings.catch_warnings():  # a class may be predicted that does not occur: it has no recall
         warnings.simplefilter("ignore")
         balanced = sklearn.balanced_accuracy_score(gold, predicted)
@@ -44,7 +45,7 @@ def confusion(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[st
     Raises:
         ImportError: scikit-learn is missing.
     """
-    sklearn = _library("sklearn.metrics", "scikit-learn", "confusion matrices")
+    sklearn = _library("sklearn.metrics", "scikit-learn", "confusion matrix")
     return np.asarray(sklearn.confusion_matrix(gold, predicted, labels=list(labels)))
 
 
@@ -79,13 +80,22 @@ def draw_confusion(counts: NDArray[Any], labels: Sequence[str], path: str | os.P
         raise ValueError(message("plot", str(path), "a name that ends in .png, .svg or .pdf", str(error))) from None
 
 
+def require_entity_scores() -> None:
+    """Fail now, and not after an epoch.
+
+    Raises:
+        ImportError: seqeval is missing.
+    """
+    _library("seqeval.metrics", "seqeval", "entity scores")
+
+
 def entity_scores(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
     """Precision, recall and F1 of whole entities (exact span and type) in BIO tags, by seqeval as conlleval counts.
 
     Raises:
         ImportError: seqeval is missing.
     """
-    seqeval = _library("seqeval.metrics", "seqeval", "scores of entities")
+    seqeval = _library("seqeval.metrics", "seqeval", "entity scores")
     with warnings.catch_warnings():  # nothing predicted yet: precision is 0
         warnings.simplefilter("ignore")
         tags = [list(one) for one in gold], [list(one) for one in predicted]

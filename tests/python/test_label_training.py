@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from rnncore import Generator
 from rnncore.cli.app import app
-from rnncore.data import ClassSource, TagSource, is_bio
+from rnncore.data import ClassSource, Sentence, TagCorpus, TagSource, is_bio
 from rnncore.models import Classifier, Tagger
 from rnncore.train import Callback, Checkpoint, RunFolder, TrainConfig, Trainer
 from rnncore.train.classify import ClassifyTask
@@ -203,10 +203,64 @@ def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
     monkeypatch.setitem(sys.modules, "seqeval.metrics", None)
-    with pytest.raises(ImportError, match=r"scikit-learn; install it with: pip install 'rnncore\[uses\]'"):
+    with pytest.raises(ImportError, match=r"\[class scores\] scikit-learn: .*pip install 'rnncore\[uses\]'"):
         label_metrics.class_scores(["a"], ["a"])
     with pytest.raises(ImportError, match="seqeval"):
         label_metrics.entity_scores([["O"]], [["O"]])
+
+
+def tag_task(*parts: list[list[str]]) -> TagTask:
+    train = [Sentence(["a", "b", "c"], ["B-x", "I-x", "O"]), Sentence(["c"], ["O"])]
+    given = [[Sentence(["a"] * len(tags), tags) for tags in part] for part in parts]
+    return TagTask(TagCorpus.build([*train, *given[0]], *given[1:], min_count=1))
+
+
+def tagger_of(task: TagTask, *, crf: bool = False) -> Tagger:
+    corpus = task.corpus
+    return Tagger(corpus.vocabulary, corpus.labels, hidden_size=2, embedding_size=2, crf=crf, generator=Generator(0))
+
+
+@pytest.mark.parametrize("crf", [False, True])
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_all_parts_of_bio_data_are_bio(part: int, crf: bool) -> None:
+    """Decoding gives BIO sequences alone: it could never find the tags of another scheme."""
+    parts: list[list[list[str]]] = [[["O"]], [["O"]], [["O"]]]
+    parts[part] = [["O", "I-x"]]
+    bad, good = tag_task(*parts), tag_task([["O"]], [["B-x", "I-x"]], [["O"]])
+    good.check_model(tagger_of(good, crf=crf))
+    name = ("training", "validation", "test")[part]
+    with pytest.raises(ValueError, match=rf"tags of the {name} part: expected BIO sequences .* got O I-x"):
+        bad.check_model(tagger_of(bad, crf=crf))
+
+
+def test_a_missing_seqeval_is_found_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "seqeval.metrics", None)
+    unscored = tag_task([["O"]])
+    unscored.check_model(tagger_of(unscored))
+    scored = tag_task([["O"]], [["O"]])
+    with pytest.raises(ImportError, match=r"\[entity scores\] seqeval: .*pip install 'rnncore\[uses\]'"):
+        Trainer(tagger_of(scored), scored, TrainConfig(steps=1))
+
+
+def test_eval_scores_trees_as_the_test_part_is_scored(tmp_path: Path) -> None:
+    trees = tmp_path / "trees.txt"
+    trees.write_text("(4 (3 good) (3 film))\n(0 (1 bad) (1 film))\n" * 4)
+    data = ["--train", trees, "--test", trees, "--format", "sst2-phrases", "--valid-fraction", "0"]
+    small = ["--hidden", "4", "--embedding", "4", "--steps", "1"]
+    output = inside("train", "classify", *data, *small, "--out", tmp_path / "run")
+    assert "8 texts" in output.split("test:")[1]
+    scores = json.loads(inside("eval", tmp_path / "run", "--data", trees, "--json"))
+    assert scores["texts"] == 8, "sentences, not phrases"
+    more = json.loads(inside("eval", tmp_path / "run", "--data", trees, "--format", "sst2-phrases", "--json"))
+    assert more["texts"] == 24
+
+
+def test_options_that_a_kind_does_not_read_are_refused(folder: Path) -> None:
+    tags = ["eval", folder / "entities", "--data", folder / "test.conll"]
+    error = failing(*tags, "--picture", folder / "x.svg")
+    assert "[eval] --picture: expected an option that a tagger reads, --format, got" in error
+    assert not (folder / "x.svg").exists()
+    assert "--transcripts" in failing(*tags, "--transcripts", folder / "x.csv")
 
 
 def test_entity_scores_are_of_whole_entities() -> None:

@@ -16,7 +16,7 @@ from rnncore.data.music import KEYS, pad, transposed
 from rnncore.models import PolyphonicMusic
 from rnncore.models.music import MusicBatch
 from rnncore.train import TrainConfig
-from rnncore.train.music import MusicBatches, MusicSource
+from rnncore.train.music import MusicBatches, MusicSource, MusicTask
 
 
 def test_pieces_are_read(tmp_path: Path) -> None:
@@ -120,6 +120,22 @@ def test_save_load_and_cpp_give_the_same_bits(tmp_path: Path, cell: str, dtype: 
     assert native.forward(x).tobytes() == want.tobytes()
     stream = CStream(native, 2)
     assert all(stream.step(x[t]).tobytes() == want[t].tobytes() for t in range(len(x)))
+
+
+def test_every_part_is_in_the_fingerprint() -> None:
+    one, two = (data.Music([data.roll_of(chords(6, n))]) for n in (0, 1))
+    parts = [(one, one, one), (two, one, one), (one, two, one), (one, one, two)]
+    assert len({MusicTask(*each, MusicSource("")).fingerprint for each in parts}) == len(parts)
+
+
+def test_eval_skips_malformed_pieces_as_training_did(tmp_path: Path) -> None:
+    pieces = [chords(6, 0), [[1], [2]], chords(8, 1)]
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps({"train": pieces, "valid": pieces, "test": pieces}))
+    small = ["--hidden", "4", "--steps", "1"]
+    inside("train", "music", "--data", file, "--skip-malformed", *small, "--out", tmp_path / "run")
+    scores = json.loads(inside("eval", tmp_path / "run", "--data", file, "--json"))
+    assert (scores["pieces"], scores["steps"]) == (2, 14)
 
 
 def test_a_backward_direction_is_refused() -> None:

@@ -17,7 +17,7 @@ from rnncore.data import AcousticFeatures
 from rnncore.data.audio import join
 from rnncore.models import Transcriber
 from rnncore.train import TrainConfig
-from rnncore.train.speech import SpeechBatches, SpeechSource, frames_of
+from rnncore.train.speech import SpeechBatches, SpeechSource, SpeechTask, frames_of
 
 SMALL = {"hidden_size": 8, "num_layers": 1, "generator": Generator(1), "features": {"step": 0.02, "window": 0.04}}
 
@@ -238,6 +238,92 @@ def test_held_out_speakers_are_not_trained_on(tmp_path: Path) -> None:
     assert (len(kept), len(valid), len(held)) == (9, 3, 12)
     with pytest.raises(ValueError, match=r"hold_out: expected ann \| bob, got 'eve'"):
         SpeechSource(str(train), hold_out="eve").load()
+
+
+def test_a_held_out_speaker_and_a_validation_folder_go_together(tmp_path: Path) -> None:
+    train, other = write_speech(tmp_path / "train", 4), write_speech(tmp_path / "valid", 2)
+    for number, folder in enumerate((train, train, other)):
+        (folder / f"a_ann_9{number}.wav").write_bytes(b"RIFF")
+    source = SpeechSource(str(train), valid=str(other), hold_out="bob", skip_malformed=True)
+    kept, valid, held = source.load()
+    assert valid is not None
+    assert held is not None
+    assert (kept.speakers, valid.speakers, held.speakers) == (["ann"], ["ann"], ["bob"])
+    assert (len(kept), len(valid), len(held)) == (8, 4, 8 + 4)
+    assert "8 recordings (3 malformed files skipped)" in SpeechTask(kept, valid, held, source).describe()
+    alone = tmp_path / "alone"
+    for file in other.glob("*_bob_*.wav"):
+        write_wav(alone / file.name, data.read_wav(file)[0])
+    with pytest.raises(ValueError, match=r"hold_out: expected recordings of others in .*alone, got none"):
+        SpeechSource(str(train), valid=str(alone), hold_out="bob", skip_malformed=True).load()
+    with pytest.raises(ValueError, match=r"hold_out: expected recordings of others in .*alone, got none"):
+        SpeechSource(str(alone), hold_out="bob").load()
+
+
+def test_recordings_of_one_name_are_not_taken_for_each_other() -> None:
+    pytest.importorskip("scipy")
+    model = Transcriber(list("ab"), **SMALL)
+    both = [data.Utterance("x.wav", tone([pitch], 0), 8000, text) for pitch, text in ((500, "a"), (1500, "b"))]
+    batches = SpeechBatches(model, data.Speech(both), TrainConfig(epochs=1, batch=1), SpeechSource(""))
+    for epoch in (0, 1):
+        for index in (0, 1):
+            batch = batches.batch(epoch, index)
+            said = both[int(batch.targets[0, 0]) - 1]
+            np.testing.assert_array_equal(batch.frames[:, 0], model.features(said.samples, said.rate))
+
+
+@pytest.mark.parametrize("joined", [1, 3])
+def test_a_recording_that_just_fits_is_not_made_too_short(joined: int) -> None:
+    pytest.importorskip("scipy")
+    model = Transcriber(list("ab"), **SMALL)
+    tight = data.Utterance("x.wav", tone([500.0], 0)[:810], 8000, "abba"[:3])
+    assert len(frames_of(model, tight)) == 4
+    assert len(model.features(tight.samples, 8800)) == 3
+    tight = data.Utterance("x.wav", tight.samples, 8000, "abab")
+    source = SpeechSource("", augment=True, join=joined)
+    batches = SpeechBatches(model, data.Speech([tight] * 8), TrainConfig(epochs=1, batch=8), source)
+    for epoch in range(4):
+        batch = batches.batch(epoch, 0)
+        assert (batch.lengths >= batch.target_lengths).all()
+
+
+def test_all_parts_are_checked_before_training(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    model = Transcriber(list("ab"), **SMALL)
+    good = data.read_speech(write_speech(tmp_path, 1))
+    source = SpeechSource("")
+    unknown = data.Speech([data.Utterance("u.wav", tone([500.0], 0), 8000, "c")])
+    short = data.Speech([data.Utterance("s.wav", np.zeros(900, np.float32), 8000, "aabb")])
+    SpeechTask(good, good, good, source).check_model(model)
+    for bad, error in ((unknown, "got 'c'"), (short, r"s\.wav: expected at least 6 frames")):
+        for parts in ((bad, None, None), (good, bad, None), (good, None, bad)):
+            with pytest.raises(ValueError, match=error):
+                SpeechTask(*parts, source).check_model(model)
+
+
+def test_every_part_is_in_the_fingerprint(tmp_path: Path) -> None:
+    one, two = (data.read_speech(write_speech(tmp_path / str(n), n)) for n in (1, 2))
+    parts: list[Any] = [(one, one, one), (two, one, one), (one, two, one), (one, one, two), (one, None, one)]
+    assert len({SpeechTask(*each, SpeechSource("")).fingerprint for each in parts}) == len(parts)
+
+
+def test_eval_reads_recordings_as_training_did(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    folder, table = tmp_path / "x", tmp_path / "said.csv"
+    for name in ("1", "2", "3", "4"):
+        write_wav(folder / f"{name}.wav", tone([500.0], int(name)))
+    (folder / "5.wav").write_bytes(b"RIFF")
+    table.write_text("1.wav,a\n2.wav,b\n3.wav,a\n4.wav,b\n")
+    inside(
+        "train", "speech", "--data", folder, "--transcripts", table, "--skip-malformed", "--hidden", "4", "--layers",
+        "1", "--steps", "1", "--out", tmp_path / "run",
+    )  # fmt: skip
+    scores = json.loads(inside("eval", tmp_path / "run", "--data", folder, "--json"))
+    assert scores["recordings"] == 4
+    other = tmp_path / "other.csv"
+    other.write_text("1.wav,a\n2.wav,b\n")
+    scores = json.loads(inside("eval", tmp_path / "run", "--data", folder, "--transcripts", other, "--json"))
+    assert scores["recordings"] == 2, "those without a line are skipped, as in training"
 
 
 def test_save_load_and_cpp_give_the_same_bits(tmp_path: Path) -> None:

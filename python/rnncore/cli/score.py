@@ -19,6 +19,9 @@ def evaluate(
     text: Path = typer.Option(..., "--text", "--data", help="What to score (UTF-8; .gz too).", show_default=False),
     format: str | None = typer.Option(None, "--format", metavar="NAME", help="Of the data; default: as in training."),
     picture: Path | None = typer.Option(None, "--picture", help="Of a classifier: draw the confusion matrix."),
+    transcripts: Path | None = typer.Option(
+        None, "--transcripts", help="Of recordings: what is said, a CSV file; default: as in training."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     threads: int | None = THREADS,
 ) -> None:
@@ -32,12 +35,20 @@ def evaluate(
 
     Example: rnncore eval runs/book --text other.txt
     """
+    from rnncore._messages import message
     from rnncore.train.task import task_class
 
     set_threads(threads)
     model = load_model(run)
-    options = {name: value for name, value in (("format", format), ("picture", picture)) if value is not None}
-    values = task_class(model.kind).evaluate(model, text, options)
+    given = {"format": format, "picture": picture, "transcripts": transcripts}
+    options = {name: value for name, value in given.items() if value is not None}
+    task = task_class(model.kind)
+    for name, value in options.items():
+        if name not in task.eval_options:
+            known = ", ".join(f"--{one}" for one in task.eval_options) or "none of these"
+            expected = f"an option that a {model.kind} reads, {known}"
+            raise ValueError(message("eval", f"--{name}", expected, str(value)))
+    values = task.evaluate(model, text, options)
     if as_json:
         typer.echo(json.dumps(values))
         return

@@ -11,6 +11,7 @@ import wave
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
@@ -57,7 +58,7 @@ class Speech:
         """All that occur, in alphabetical order."""
         return sorted({utterance.speaker for utterance in self.utterances})
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of sounds and texts."""
         digest = hashlib.sha256()

@@ -97,15 +97,18 @@ class ClassSource(LabelSource):
             label_column=self.label_column,
         )  # fmt: skip
 
+    @property
+    def scored_format(self) -> str | None:
+        """Of files to be scored: trees by their sentences, even where phrases are trained on."""
+        return self.format and self.format.removesuffix("-phrases")
+
     def load(self, *, labels: list[str] | None = None) -> ClassCorpus:
         """Read the files."""
         whole = self.read(self.train)
         parts = self._hold_out([one.label for one in whole.items])
         train, valid, test = (Examples([whole.items[i] for i in part]) for part in parts)
-        # A validation file of trees is scored by its sentences, even where phrases are trained on.
-        format = self.format and self.format.removesuffix("-phrases")
-        valid = valid if self.valid is None else self.read(self.valid, format)
-        test = test if self.test is None else self.read(self.test, format)
+        valid = valid if self.valid is None else self.read(self.valid, self.scored_format)
+        test = test if self.test is None else self.read(self.test, self.scored_format)
         return ClassCorpus.build(
             train.items, valid.items, test.items, level=self.level, min_count=self.min_count, max_size=self.max_size,
             labels=labels, skipped=whole.skipped + valid.skipped + test.skipped,

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class Music:
         """Of all pieces together."""
         return sum(len(roll) for roll in self.rolls)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of all keys."""
         digest = hashlib.sha256()

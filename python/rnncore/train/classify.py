@@ -49,6 +49,7 @@ class ClassifyTask(Task):
     kind: ClassVar[str] = "classifier"
     items = "texts"
     objective = Objective("accuracy", maximise=True)
+    eval_options: ClassVar[tuple[str, ...]] = ("format", "picture")
 
     def __init__(self, corpus: ClassCorpus, source: ClassSource | None = None) -> None:
         self.corpus = corpus
@@ -103,7 +104,8 @@ class ClassifyTask(Task):
     @classmethod
     def evaluate(cls, model: Classifier, path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         """Accuracy, balanced accuracy, macro F1; "picture" draws the confusion matrix."""
-        examples = _reader(model, path).read(str(path), options.get("format")).items
+        reader = _reader(model, path)
+        examples = reader.read(str(path), options.get("format") or reader.scored_format).items
         gold = [example.label for example in examples]
         for label in dict.fromkeys(gold):
             model.index_of(label)

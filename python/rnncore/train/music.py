@@ -16,7 +16,7 @@ from rnncore.data.music import PARTS, Music, pad, piece_of, read_music, roll_of,
 from rnncore.models.music import MusicBatch, PolyphonicMusic
 from rnncore.train.batch_feed import BatchFeed
 from rnncore.train.config import TrainConfig
-from rnncore.train.task import Task
+from rnncore.train.task import Task, fingerprint_of
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class MusicTask(Task):
 
     @property
     def fingerprint(self) -> str:
-        """Of the training pieces."""
-        return self.train.fingerprint
+        """Of the pieces of all parts."""
+        return fingerprint_of(part.fingerprint for part in (self.train, self.valid, self.tested))
 
     def feed(self, config: TrainConfig) -> BatchFeed:
         """See `Task.feed`."""
@@ -124,8 +124,10 @@ class MusicTask(Task):
 
     @classmethod
     def evaluate(cls, model: PolyphonicMusic, path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Nats a step of a file's test part (or of all its pieces, where it has no parts)."""
-        music = read_music(path, "test")
+        """Nats a step of a file's test part (or of all its pieces, where it has no parts), read as in training."""
+        facts = (model.training_facts or {}).get("source")
+        malformed = facts is not None and cls.source_from_json(facts).skip_malformed
+        music = read_music(path, "test", skip_malformed=malformed)
         scores = model.score(music.rolls)
         return {
             "nats_per_step": scores["loss"],

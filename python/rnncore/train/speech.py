@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
@@ -17,7 +17,7 @@ from rnncore.data.audio import Speech, Utterance, join, read_speech, read_wav, u
 from rnncore.models.transcriber import SpeechBatch, Transcriber
 from rnncore.train.batch_feed import BatchFeed
 from rnncore.train.config import TrainConfig
-from rnncore.train.task import Objective, Task
+from rnncore.train.task import Objective, Task, fingerprint_of
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class SpeechSource:
         train, valid, test: folders or archives, as for `data.read_speech`; without `valid`, a share of `train` that
             `seed` chooses.
         transcripts: a CSV file; default: the names of the files.
-        hold_out: a speaker whose recordings, of `train` and `test` together, are the test part and nothing else.
+        hold_out: a speaker whose recordings, of all files, are the test part and nothing else; what `test` has of
+            others is trained on.
         valid_fraction: default 0.1; 0: no validation.
         skip_malformed: see `data.read_speech`.
         join: training recordings are joined, up to so many of one speaker; default 1.
@@ -64,17 +65,17 @@ class SpeechSource:
 
     def load(self) -> tuple[Speech, Speech | None, Speech | None]:
         """Training, validation and test recordings."""
-        parts = [self._read(path) for path in (self.train, self.valid, self.test)]
-        train, valid, test = parts
-        assert train is not None  # noqa: S101
+        train = self.read(self.train)
+        valid, test = (None if path is None else self.read(path) for path in (self.valid, self.test))
         if self.hold_out is not None:
-            everything = [u for part in parts if part is not None for u in part.utterances]
-            held = [u for u in everything if u.speaker == self.hold_out]
+            parts = [part for part in (train, valid, test) if part is not None]
+            held = [u for part in parts for u in part.utterances if u.speaker == self.hold_out]
             if not held:
-                known = " | ".join(Speech(everything).speakers)
+                known = " | ".join(sorted({name for part in parts for name in part.speakers}))
                 raise ValueError(message("speech", "hold_out", known, repr(self.hold_out)))
-            train = Speech([u for u in everything if u.speaker != self.hold_out], train.skipped)
-            valid, test = None, Speech(held)
+            train = self._others([train] if test is None else [train, test], self.train)
+            valid = None if valid is None else self._others([valid], str(self.valid))
+            test = Speech(held)
         if valid is None and self.valid_fraction > 0:
             order = np.random.Generator(np.random.Philox(key=[self.seed, 1])).permutation(len(train))
             count = round(self.valid_fraction * len(train))
@@ -83,9 +84,15 @@ class SpeechSource:
             train = Speech([train.utterances[n] for n in kept], train.skipped)
         return train, valid, test
 
-    def _read(self, path: str | None) -> Speech | None:
-        if path is None:
-            return None
+    def _others(self, parts: Sequence[Speech], origin: str) -> Speech:
+        """The recordings of all but the speaker that is held out."""
+        kept = [u for part in parts for u in part.utterances if u.speaker != self.hold_out]
+        if not kept:
+            raise ValueError(message("speech", "hold_out", f"recordings of others in {origin}", "none"))
+        return Speech(kept, sum(part.skipped for part in parts))
+
+    def read(self, path: str) -> Speech:
+        """Recordings, read like this source's own."""
         return read_speech(path, transcripts=self.transcripts, skip_malformed=self.skip_malformed)
 
 
@@ -98,7 +105,7 @@ class SpeechBatches:
     def __init__(self, model: Transcriber, speech: Speech, config: TrainConfig, source: SpeechSource) -> None:
         self._model, self._config, self._source = model, config, source
         self._utterances = speech.utterances
-        self._made: dict[tuple[str, float], Frames] = {}  # frames are the same in every epoch
+        self._made: dict[tuple[int, float], Frames] = {}  # by place; frames are the same in every epoch
         self._by_speaker = {name: [u for u in self._utterances if u.speaker == name] for name in speech.speakers}
 
     def __len__(self) -> int:
@@ -109,8 +116,9 @@ class SpeechBatches:
         order = np.random.Generator(np.random.Philox(key=[self._config.seed, epoch])).permutation(len(self._utterances))
         draw = np.random.Generator(np.random.Philox(key=[self._config.seed + 2**32, epoch * len(self) + index]))
         size = self._config.batch
-        chosen = [self._joined(self._utterances[n], draw) for n in order[index * size : (index + 1) * size]]
-        return self._model.batch_of([self._frames(one, draw) for one in chosen], [one.text for one in chosen])
+        chosen = [(int(n), self._joined(self._utterances[n], draw)) for n in order[index * size : (index + 1) * size]]
+        made = [self._frames(n, joined, draw) for n, joined in chosen]
+        return self._model.batch_of([frames for frames, _ in made], [text for _, text in made])
 
     def _joined(self, first: Utterance, draw: np.random.Generator) -> Utterance:
         more = int(draw.integers(self._source.join))
@@ -120,28 +128,48 @@ class SpeechBatches:
         chosen = [first, *(others[n] for n in draw.integers(len(others), size=more))]
         return join(chosen, units=self._model.units, pause=float(draw.uniform(0, 0.1)))
 
-    def _frames(self, utterance: Utterance, draw: np.random.Generator) -> Frames:
+    def _frames(self, n: int, joined: Utterance, draw: np.random.Generator) -> tuple[Frames, str]:
+        """Frames and text of recording `n`, to which others may have been joined."""
         speed = 1.0 if not self._source.augment else _SPEEDS[int(draw.integers(len(_SPEEDS)))]
-        key, known = (utterance.name, speed), self._made.get((utterance.name, speed))
-        frames = frames_of(self._model, utterance, round(utterance.rate * speed)) if known is None else known
-        if self._source.join == 1:  # what is joined is new each time
-            self._made[key] = frames
+        alone = self._utterances[n]
+        # What faster speech (or a label beside its like, where two are joined) leaves too short is taken as it is.
+        for utterance, rate in ((joined, speed), (joined, 1.0), (alone, 1.0)):
+            frames = self._made_frames(n, utterance, rate)
+            if len(frames) >= frames_needed(self._model, utterance.text):
+                break
         frames = frames.copy()
-        if not self._source.augment:
-            return np.asarray(frames)
+        if self._source.augment:
+            self._mask(frames, draw)
+        return frames, utterance.text
+
+    def _made_frames(self, n: int, utterance: Utterance, speed: float) -> Frames:
+        known = self._made.get((n, speed))
+        if known is not None:
+            return known
+        frames = self._model.features(utterance.samples, round(utterance.rate * speed))
+        if self._source.join == 1:  # what is joined is new each time
+            self._made[n, speed] = frames
+        return frames
+
+    @staticmethod
+    def _mask(frames: Frames, draw: np.random.Generator) -> None:
         T, columns = frames.shape  # noqa: N806
         for axis, most in ((0, T // 5), (1, columns // 6)):
             width = int(draw.integers(most + 1))
             start = int(draw.integers(frames.shape[axis] - width + 1))
             frames[(slice(None),) * axis + (slice(start, start + width),)] = 0  # the mean, where normalised
-        return np.asarray(frames)
 
 
-def frames_of(model: Transcriber, utterance: Utterance, rate: int | None = None) -> Frames:
+def frames_needed(model: Transcriber, text: str) -> int:
+    """A frame for each label, and one for a blank between equal labels."""
+    labels = model.encode(text)
+    return len(labels) + sum(a == b for a, b in pairwise(labels))
+
+
+def frames_of(model: Transcriber, utterance: Utterance) -> Frames:
     """The frames of a recording, at least as many as its labels need."""
-    frames = model.features(utterance.samples, utterance.rate if rate is None else rate)
-    labels = model.encode(utterance.text)
-    needed = len(labels) + sum(a == b for a, b in pairwise(labels))
+    frames = model.features(utterance.samples, utterance.rate)
+    needed = frames_needed(model, utterance.text)
     if len(frames) < needed:
         expected = f"at least {needed} frames for {utterance.text!r}"
         raise ValueError(message("speech", utterance.name, expected, str(len(frames))))
@@ -177,6 +205,7 @@ class SpeechTask(Task):
     items = "recordings"
     loss_unit = "nats a label"
     objective = Objective("loss")
+    eval_options: ClassVar[tuple[str, ...]] = ("transcripts",)
 
     source: SpeechSource
 
@@ -186,13 +215,14 @@ class SpeechTask(Task):
 
     @property
     def fingerprint(self) -> str:
-        """Of the training recordings."""
-        return self.train.fingerprint
+        """Of the recordings of all parts."""
+        parts = (self.train, self.valid, self.tested)
+        return fingerprint_of(None if part is None else part.fingerprint for part in parts)
 
     def check_model(self, model: Any) -> None:
         """See `Task.check_model`."""
         super().check_model(model)
-        for part in (self.train, self.valid):
+        for part in (self.train, self.valid, self.tested):
             for utterance in part.utterances if part is not None else ():
                 frames_of(model, utterance)
         self._model = model
@@ -217,7 +247,8 @@ class SpeechTask(Task):
     def describe(self) -> str:
         """Recordings, speakers, hours."""
         seconds = sum(len(one.samples) / one.rate for one in self.train.utterances)
-        skipped = f" ({self.train.skipped} malformed files skipped)" if self.train.skipped else ""
+        count = sum(part.skipped for part in (self.train, self.valid, self.tested) if part is not None)
+        skipped = f" ({count} malformed files skipped)" if count else ""
         valid = 0 if self.valid is None else len(self.valid)
         speakers = f"{len(self.train.speakers)} speakers, {seconds:.0f} s"
         return f"{len(self.train):,} recordings{skipped} of {speakers} to train on, {valid:,} to validate on"
@@ -235,8 +266,15 @@ class SpeechTask(Task):
 
     @classmethod
     def evaluate(cls, model: Transcriber, path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Loss, error rate and share without an error on the recordings of a folder or archive."""
-        speech = read_speech(path)
+        """Loss, error rate and share without an error on the recordings of a folder or archive, read as in training.
+
+        "transcripts" takes the place of the list of training, or of the files' names.
+        """
+        facts = (model.training_facts or {}).get("source")
+        files = SpeechSource(str(path)) if facts is None else cls.source_from_json(facts)
+        if "transcripts" in options:
+            files = replace(files, transcripts=str(options["transcripts"]))
+        speech = files.read(str(path))
         return {**score(model, speech.utterances), "recordings": len(speech)}
 
     @classmethod

@@ -49,6 +49,7 @@ class TagTask(Task):
 
     kind: ClassVar[str] = "tagger"
     items = "words"
+    eval_options: ClassVar[tuple[str, ...]] = ("format",)
 
     def __init__(self, corpus: TagCorpus, source: TagSource | None = None) -> None:
         self.corpus = corpus
@@ -69,12 +70,21 @@ class TagTask(Task):
             expected = f"{len(self.corpus.labels)} labels and {len(self.corpus.vocabulary)} words as in the data"
             got = f"{len(model.labels)} and {model.config.vocab_size}"
             raise ValueError(message("train", "model", expected, got))
-        if model.config.crf and self.bio:
-            for sentence in self.corpus.train:
-                if not is_bio(sentence.tags):
-                    tags = " ".join(sentence.tags)
-                    raise ValueError(message("train", "tags", "BIO sequences, for a CRF over BIO tags", tags))
+        if self.bio:
+            self._check_bio()
         self._model = model
+
+    def _check_bio(self) -> None:
+        """Decoding gives BIO sequences alone, with a CRF or without, and entities are counted by them."""
+        parts = {"training": self.corpus.train, "validation": self.corpus.valid, "test": self.corpus.test}
+        for name, sentences in parts.items():
+            for sentence in sentences:
+                if not is_bio(sentence.tags):
+                    expected = "BIO sequences (I-x only after B-x or I-x), since there are B- tags"
+                    tags = " ".join(sentence.tags)
+                    raise ValueError(message("train", f"tags of the {name} part", expected, tags))
+        if self.corpus.valid or self.corpus.test:
+            label_metrics.require_entity_scores()
 
     def feed(self, config: TrainConfig) -> Feed:
         """Shuffled batches of sentences of about equal lengths."""

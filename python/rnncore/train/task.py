@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TextIO
@@ -82,6 +83,7 @@ class Task(ABC):
         loss_unit: of the loss.
         objective: what the best model is chosen by.
         source: where the data came from; None: it was given in memory, and resuming needs it again.
+        eval_options: the options that `evaluate` reads.
     """
 
     kind: ClassVar[str]
@@ -89,6 +91,7 @@ class Task(ABC):
     loss_unit: str = "nats"
     objective: Objective = Objective()
     source: Source | None = None
+    eval_options: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -136,7 +139,7 @@ class Task(ABC):
 
     @classmethod
     def evaluate(cls, model: Any, path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Scores of a model on a file, for ``rnncore eval``; `options`: how to read it, "format" and the like.
+        """Scores of a model on a file, for ``rnncore eval``; `options`: some of `eval_options`.
 
         Raises:
             OSError, ValueError: the file cannot be read, or models of this kind are not scored so.
@@ -180,6 +183,11 @@ class Task(ABC):
     def short(self, loss: float) -> str:
         """A running loss for the progress bar."""
         return f"loss {loss:.3f}"
+
+
+def fingerprint_of(parts: Iterable[str | None]) -> str:
+    """One fingerprint of several parts' (None: there is no such part)."""
+    return hashlib.sha256("\n".join(part or "none" for part in parts).encode()).hexdigest()
 
 
 def build_model(kind: str, config: Mapping[str, Any], assets: Mapping[str, Any], generator: Any) -> Model:
