@@ -177,6 +177,23 @@ def nll_loss(
 def cross_entropy(
     input: Tensor, target: Any, reduction: str = "mean", ignore_index: int = -100, label_smoothing: float = 0.0
 ) -> Tensor: ...
+def clustered_cross_entropy(
+    input: Tensor,
+    cutoffs: Sequence[int],
+    head_weight: Tensor,
+    head_bias: Tensor | None,
+    clusters: Sequence[tuple[Tensor | None, Tensor, Tensor | None]],
+    target: Any,
+    reduction: str = "mean",
+    ignore_index: int = -100,
+) -> Tensor: ...
+def clustered_log_prob(
+    input: Tensor,
+    cutoffs: Sequence[int],
+    head_weight: Tensor,
+    head_bias: Tensor | None,
+    clusters: Sequence[tuple[Tensor | None, Tensor, Tensor | None]],
+) -> Tensor: ...
 def linear_cross_entropy(
     input: Tensor,
     weight: Tensor,
@@ -354,7 +371,10 @@ class ModelSpec:
         characters: tuple[int, int, RecurrentSpec] | None = None,
         crf: bool = False,
         bio: bool = False,
+        softmax: tuple[str, Sequence[int], float] | None = None,
     ) -> None: ...
+    @property
+    def softmax(self) -> tuple[str, list[int], float]: ...
     @property
     def characters(self) -> tuple[int, int, RecurrentSpec] | None: ...
     @property

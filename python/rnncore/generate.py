@@ -114,7 +114,7 @@ def beam_search(model: LanguageModel, prompt: str = "", *, length: int = 100, be
     scores = np.zeros(1)
     with model.evaluating():
         features, state = model.features(_prompt_ids(model, prompt)[:, None])
-        logits = model.head(features[-1])
+        logits = model.logits(features[-1])
         for step in range(length):
             total = scores[:, None] + _log_softmax(logits.numpy().astype(np.float64))
             best = np.argsort(-total, axis=None, kind="stable")[:beams]
@@ -124,7 +124,7 @@ def beam_search(model: LanguageModel, prompt: str = "", *, length: int = 100, be
             if step + 1 < length:
                 kept = tuple(Tensor(np.ascontiguousarray(part.numpy()[:, rows])) for part in state)
                 features, state = model.features(ids.astype(np.int64)[None, :], kept)
-                logits = model.head(features[-1])
+                logits = model.logits(features[-1])
     return Generated(vocabulary.decode(tokens[0]), tokens[0], stopped=False)
 
 

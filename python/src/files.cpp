@@ -32,11 +32,22 @@ Characters from_characters(const CharacterSpec& characters) {
   return std::make_tuple(characters.vocab_size, characters.embedding_size, characters.recurrent);
 }
 
+using Softmax = std::tuple<std::string, std::vector<std::int64_t>, double>;  // kind, cutoffs, div_value
+
+SoftmaxSpec to_softmax(const std::optional<Softmax>& given) {
+  SoftmaxSpec softmax;
+  if (!given) return softmax;
+  softmax.kind = softmax_kind_from_name(std::get<0>(*given));
+  std::tie(std::ignore, softmax.cutoffs, softmax.div_value) = *given;
+  return softmax;
+}
+
 void bind_model_spec(py::module_& m) {
   py::class_<ModelSpec>(m, "ModelSpec", "What a whole model is; stored in its file.")
       .def(py::init([](std::int64_t vocab_size, std::int64_t embedding_size, const RecurrentSpec& recurrent,
                        bool tie_weights, double dropout, const std::string& kind, const std::string& pooling,
-                       std::int64_t output_size, const Characters& characters, bool crf, bool bio) {
+                       std::int64_t output_size, const Characters& characters, bool crf, bool bio,
+                       const std::optional<Softmax>& softmax) {
              ModelSpec spec;
              spec.kind = model_kind_from_name(kind);
              spec.vocab_size = vocab_size;
@@ -49,13 +60,14 @@ void bind_model_spec(py::module_& m) {
              spec.characters = to_characters(characters);
              spec.crf = crf;
              spec.bio = bio;
+             spec.softmax = to_softmax(softmax);
              check(spec);
              return spec;
            }),
            py::kw_only(), py::arg("vocab_size") = 0, py::arg("embedding_size") = 0, py::arg("recurrent"),
            py::arg("tie_weights") = false, py::arg("dropout") = 0.0, py::arg("kind") = "language_model",
            py::arg("pooling") = "none", py::arg("output_size") = 0, py::arg("characters") = py::none(),
-           py::arg("crf") = false, py::arg("bio") = false)
+           py::arg("crf") = false, py::arg("bio") = false, py::arg("softmax") = py::none())
       .def_property_readonly("kind", [](const ModelSpec& spec) { return name_of(spec.kind); })
       .def_property_readonly("pooling", [](const ModelSpec& spec) { return name_of(spec.pooling); })
       .def_property_readonly("output_size", &ModelSpec::outputs)
@@ -67,6 +79,11 @@ void bind_model_spec(py::module_& m) {
       .def_property_readonly("characters", [](const ModelSpec& spec) { return from_characters(spec.characters); })
       .def_readonly("crf", &ModelSpec::crf)
       .def_readonly("bio", &ModelSpec::bio)
+      .def_property_readonly("softmax",
+                             [](const ModelSpec& spec) {
+                               const SoftmaxSpec& softmax = spec.softmax;
+                               return Softmax(name_of(softmax.kind), softmax.cutoffs, softmax.div_value);
+                             })
       .def("parameters",
            [](const ModelSpec& spec) {
              py::list result;

@@ -130,9 +130,47 @@ void bind_crf(py::module_& m) {
       "(transitions, start, end): -infinity where labels would not be BIO.");
 }
 
+using Cluster = std::tuple<std::optional<Tensor>, Tensor, std::optional<Tensor>>;  // projection, weight, bias
+
+ClusteredSoftmax to_softmax(const std::vector<std::int64_t>& cutoffs, T weight, const std::optional<Tensor>& bias,
+                            const std::vector<Cluster>& clusters) {
+  ClusteredSoftmax softmax{cutoffs, weight, or_undefined(bias), {}};
+  for (const auto& [projection, words, words_bias] : clusters)
+    softmax.clusters.push_back({or_undefined(projection), words, or_undefined(words_bias)});
+  return softmax;
+}
+
+void bind_clustered(py::module_& m) {
+  m.def(
+      "clustered_cross_entropy",
+      [](T input, const std::vector<std::int64_t>& cutoffs, T weight, const std::optional<Tensor>& bias,
+         const std::vector<Cluster>& clusters, const py::object& target, const std::string& reduction,
+         std::int64_t ignore_index) {
+        const Tensor ids = as_ids("clustered_cross_entropy", "target", target);
+        LossOptions options;
+        options.reduction = reduction_from_name(reduction);
+        options.ignore_index = ignore_index;
+        const ClusteredSoftmax softmax = to_softmax(cutoffs, weight, bias, clusters);
+        return without_gil([&] { return clustered_cross_entropy(input, softmax, ids, options); });
+      },
+      py::arg("input"), py::arg("cutoffs"), py::arg("head_weight"), py::arg("head_bias"), py::arg("clusters"),
+      py::arg("target"), py::arg("reduction") = "mean", py::arg("ignore_index") = -100,
+      "clusters: (projection or None, weight, bias or None) of each.");
+  m.def(
+      "clustered_log_prob",
+      [](T input, const std::vector<std::int64_t>& cutoffs, T weight, const std::optional<Tensor>& bias,
+         const std::vector<Cluster>& clusters) {
+        const ClusteredSoftmax softmax = to_softmax(cutoffs, weight, bias, clusters);
+        return without_gil([&] { return clustered_log_prob(input, softmax); });
+      },
+      py::arg("input"), py::arg("cutoffs"), py::arg("head_weight"), py::arg("head_bias"), py::arg("clusters"),
+      "(R, V).");
+}
+
 }  // namespace
 
 void bind_losses(py::module_& m) {
+  bind_clustered(m);
   bind_crf(m);
   bind_value_losses(m);
   bind_ctc(m);

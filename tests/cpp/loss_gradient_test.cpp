@@ -54,6 +54,30 @@ std::vector<LossOptions> all_options() {
   return all;
 }
 
+// 9 classes: 3 frequent ones, a cluster with a projection and a bias, one without either, and one that no target is in.
+TEST(LossGradients, ClusteredSoftmax) {
+  const Tensor x = numbers({7, 5}, 5), t = ids({0, 2, 4, 3, -100, 5, 6}, {7});
+  const Inputs values = {x,
+                         numbers({6, 5}, 6),
+                         numbers({6}, 7),
+                         numbers({2, 5}, 8),
+                         numbers({2, 2}, 9),
+                         numbers({2}, 10),
+                         numbers({3, 5}, 11)};
+  const Tensor unused = numbers({1, 5}, 12);
+  const auto softmax_of = [unused](const Inputs& in) {
+    return ClusteredSoftmax{{3, 5, 8, 9}, in[1], in[2], {{in[3], in[4], in[5]}, {{}, in[6], {}}, {{}, unused, {}}}};
+  };
+  for (const Reduction reduction : {Reduction::mean, Reduction::sum}) {
+    LossOptions o;
+    o.reduction = reduction;
+    expect_gradients([&](const Inputs& in) { return clustered_cross_entropy(in[0], softmax_of(in), t, o); }, values);
+  }
+  expect_gradients([&](const Inputs& in) { return clustered_log_prob(in[0], softmax_of(in)); }, values);
+  const Tensor all = exp(clustered_log_prob(x, softmax_of(values)));
+  expect_close(sum(all, 1), Tensor::full({7}, 1.0, DType::float64));
+}
+
 TEST(LossGradients, CrossEntropyAndNll) {
   const Tensor x = mul(numbers({7, 5}, 5), 4.0), t = ids({0, 2, 4, 1, 2, 3, 0}, {7});
   for (const LossOptions& o : all_options()) {

@@ -128,8 +128,10 @@ class Steps {
 // A whole model: embedding, stack, head. The output is so wide that a batch would be worth a team of threads.
 class ModelSteps {
  public:
-  explicit ModelSteps(std::int64_t N)
-      : stream_(model().stream(N)), ids_(static_cast<std::size_t>(N), 3), out_(static_cast<std::size_t>(N * 5000)) {}
+  ModelSteps(std::int64_t N, const SoftmaxSpec& softmax)
+      : stream_(model(softmax).stream(N)),
+        ids_(static_cast<std::size_t>(N), 3),
+        out_(static_cast<std::size_t>(N * 5000)) {}
   void run() noexcept {
     for (int t = 0; t < 3; ++t) stream_.step(ids_.data(), out_.data());
     ids_[0] = 5000;  // refused, as quietly
@@ -138,8 +140,9 @@ class ModelSteps {
   }
 
  private:
-  static Model model() {
+  static Model model(const SoftmaxSpec& softmax) {
     ModelSpec spec;
+    spec.softmax = softmax;
     spec.vocab_size = 5000;
     spec.embedding_size = kInputs;
     spec.recurrent = stack_of(CellKind::lstm);
@@ -180,8 +183,12 @@ void each_stream(const F& f) {
       Steps<float> rows(normalised, N);
       f(rows, std::string(name_of(cell)) + " with layer_norm N=" + std::to_string(N));
     }
-    ModelSteps model(N);
+    ModelSteps model(N, {});
     f(model, "model N=" + std::to_string(N));
+    ModelSteps adaptive(N, {SoftmaxKind::adaptive, {300, 1000}, 4.0});
+    f(adaptive, "adaptive softmax N=" + std::to_string(N));
+    ModelSteps classes(N, {SoftmaxKind::classes, {0, 100, 1000}, 4.0});
+    f(classes, "softmax of classes N=" + std::to_string(N));
   }
 }
 

@@ -62,9 +62,7 @@ def test_a_loss_summed_over_the_steps_moves_so_much_further() -> None:
     for reduction in ("tokens", "streams"):
         model = small_model(corpus, dtype="float64")
         before = model.head.weight.numpy().copy()
-        config = TrainConfig(
-            steps=1, batch=4, bptt=7, reduction=reduction, optimizer="sgd", lr=1e-3, clip_norm=0.0
-        )
+        config = TrainConfig(steps=1, batch=4, bptt=7, reduction=reduction, optimizer="sgd", lr=1e-3, clip_norm=0.0)
         trainer = Trainer(model, corpus, config)
         trainer.fit()
         moves.append(model.head.weight.numpy() - before)

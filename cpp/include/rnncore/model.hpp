@@ -47,9 +47,25 @@ struct CharacterSpec {
   std::int64_t width() const { return vocab_size > 0 ? recurrent.output_size() : 0; }
 };
 
+// How a language model gets from the stack's output to a distribution over V words; see ClusteredSoftmax in ops.hpp.
+enum class SoftmaxKind : std::uint8_t {
+  full,      // a linear layer
+  adaptive,  // frequent words, then clusters with smaller and smaller projections, width / div_value^(i+1) (at least 1)
+  classes    // "class": every word in a cluster, no projections
+};
+RNNCORE_EXPORT const char* name_of(SoftmaxKind kind);
+RNNCORE_EXPORT SoftmaxKind softmax_kind_from_name(const std::string& name);
+struct SoftmaxSpec {
+  SoftmaxKind kind = SoftmaxKind::full;
+  std::vector<std::int64_t> cutoffs;  // where the clusters begin, rising, below V; of classes the first is 0
+  double div_value = 4.0;             // adaptive
+};
+
 // Embedding (V, E), or features -> recurrent stack -> pooling -> linear head (O, width of the stack).
 // Parameter names: "embedding.weight", "characters.embedding.weight", "characters.rnn.<as parameters_of>",
 // "rnn.<as parameters_of>", "head.weight" (absent when tied), "head.bias", "crf.transitions", "crf.start", "crf.end".
+// Instead of head.weight and head.bias, of a softmax with clusters: "head.head.weight", "head.head.bias", and adaptive:
+// "head.tail.{i}.0.weight", "head.tail.{i}.1.weight" (PyTorch's), of classes: "head.words.weight", "head.words.bias".
 struct ModelSpec {
   ModelKind kind = ModelKind::language_model;
   std::int64_t vocab_size = 0;      // V; 0: the model reads features
@@ -59,6 +75,7 @@ struct ModelSpec {
   Pooling pooling = Pooling::none;
   std::int64_t output_size = 0;  // O; a language model's may be left 0: V
   bool tie_weights = false;      // language models: the head's weight is the embedding's (E = width of the stack)
+  SoftmaxSpec softmax;           // language models
   double dropout = 0.0;          // on the stack's input and on its output, in training
   bool crf = false;              // taggers: transitions between tags (O, O) and at both ends; see crf_loss
   bool bio = false;              // taggers: decode gives BIO sequences alone (the model has labels)

@@ -83,9 +83,30 @@ RNNCORE_EXPORT Tensor nll_loss(const Tensor& log_probs, const Tensor& targets, c
 // logits (R, V), targets int64 (R); log-softmax fused
 RNNCORE_EXPORT Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const LossOptions& options = {});
 // cross_entropy(linear(x, weight, bias), targets) without holding the (R, V) logits: x (R, I), weight (V, I), bias (V).
-// Reduction mean or sum.
+// Reduction mean or sum; none where no gradients are wanted.
 RNNCORE_EXPORT Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& bias,
                                            const Tensor& targets, const LossOptions& options = {});
+
+// A softmax in two levels over V classes whose ids fall in frequency (Grave et al. 2017, section 4; with c_0 = 0 and no
+// projections the class-based softmax of Goodman 2001). Cluster i holds the classes [c_i, c_{i+1}); h = head(x):
+//   log P(w) = log softmax(h)[w]                                                        for w < c_0
+//   log P(w) = log softmax(h)[c_0 + i] + log softmax(W_i P_i x + b_i)[w - c_i]          for w in cluster i
+struct ClusteredSoftmax {
+  struct Cluster {
+    Tensor projection;  // P_i (D, I), or undefined: none
+    Tensor weight;      // W_i (c_{i+1} - c_i, D)
+    Tensor bias;        // b_i, or undefined
+  };
+  std::vector<std::int64_t> cutoffs;  // c_0 < c_1 < ... < c_n = V
+  Tensor head_weight, head_bias;      // (c_0 + n, I); (c_0 + n) or undefined
+  std::vector<Cluster> clusters;      // n
+};
+// The cross-entropy of targets int64 (R) given x (R, I): a row meets its cluster's weights alone, and of logits one
+// block is held. Reduction mean or sum; none where no gradients are wanted. No label smoothing.
+RNNCORE_EXPORT Tensor clustered_cross_entropy(const Tensor& x, const ClusteredSoftmax& softmax, const Tensor& targets,
+                                              const LossOptions& options = {});
+// All log-probabilities (R, V).
+RNNCORE_EXPORT Tensor clustered_log_prob(const Tensor& x, const ClusteredSoftmax& softmax);
 
 // Losses of real values, element by element. The target has the input's shape (without its last axis for
 // quantile_loss) and is no part of the tape.

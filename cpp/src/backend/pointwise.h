@@ -55,7 +55,9 @@ void sum_axis(Device device, DType dtype, std::int64_t outer, std::int64_t n, st
 void argmax_rows(Device device, DType dtype, std::int64_t rows, std::int64_t cols, const void* x, std::int64_t* y);
 
 // Rows --------------------------------------------------------------------------------------------------------
-void softmax_rows(Device device, DType dtype, bool log, std::int64_t rows, std::int64_t cols, const void* x, void* y);
+// y may be x. threads: 0: as the work deserves.
+void softmax_rows(Device device, DType dtype, bool log, std::int64_t rows, std::int64_t cols, const void* x, void* y,
+                  int threads = 0);
 void softmax_rows_backward(Device device, DType dtype, bool log, std::int64_t rows, std::int64_t cols, const void* dy,
                            const void* y, void* dx);
 

@@ -1,12 +1,10 @@
 // Negative log-likelihood, cross-entropy with log-softmax fused, and the output layer fused with it.
 #include <algorithm>
 
-#include "core/ops_common.h"
+#include "core/output_layer.h"
 
 namespace rnncore {
-namespace {
 
-// Number of rows that count. Names the first target that is no class.
 std::int64_t check_targets(const char* name, const Tensor& targets, std::int64_t rows, std::int64_t classes,
                            const LossOptions& options) {
   check_defined(name, "targets", targets);
@@ -35,6 +33,8 @@ std::int64_t check_targets(const char* name, const Tensor& targets, std::int64_t
 double scale_of(const LossOptions& options, std::int64_t counted) {
   return options.reduction == Reduction::mean ? 1.0 / static_cast<double>(counted) : 1.0;
 }
+
+namespace {
 
 double total_of(const Tensor& losses) {
   const double* p = losses.data<double>();
@@ -125,8 +125,8 @@ void add_gradients(OutputLayer& layer, std::int64_t first, std::int64_t count, c
   backend::gemm(layer.x.device(), g);
 }
 
-// Sum of the row losses; fills the gradients that are defined.
-double run_output_layer(OutputLayer& layer, const LossOptions& options) {
+// The row losses; fills the gradients that are defined.
+Tensor run_output_layer(OutputLayer& layer, const LossOptions& options) {
   const NoGradGuard guard;
   const Device device = layer.x.device();
   const std::int64_t block = layer.block_rows();
@@ -157,11 +157,10 @@ double run_output_layer(OutputLayer& layer, const LossOptions& options) {
     backend::sum_axis(device, layer.x.dtype(), 1, b.loss.rows, layer.classes, 1.0, b.logits, sums.mutable_raw());
     layer.dbias.add_(sums);  // zero at first
   }
-  return total_of(losses);
+  return losses;
 }
 
-void check_output_layer(const char* name, const Tensor& x, const Tensor& weight, const Tensor& bias,
-                        const LossOptions& options) {
+void check_output_layer(const char* name, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   check_float(name, "x", x);
   check_same_dtype(name, "weight", weight, x.dtype());
   if (weight.dim() != 2 || weight.size(0) == 0 || weight.size(1) == 0)
@@ -175,8 +174,6 @@ void check_output_layer(const char* name, const Tensor& x, const Tensor& weight,
     if (bias.shape() != Shape{V})
       throw_argument(name, "bias", "shape (V,) = (" + std::to_string(V) + ",)", to_string(bias.shape()));
   }
-  if (options.reduction == Reduction::none)
-    throw_argument(name, "reduction", "mean or sum", "none", "use cross_entropy(linear(x, weight, bias), targets)");
 }
 
 }  // namespace
@@ -189,19 +186,23 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const LossOpti
   return row_losses("cross_entropy", "logits", false, logits, targets, options);
 }
 
-Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& targets,
-                            const LossOptions& options) {
-  const char* name = "linear_cross_entropy";
-  check_output_layer(name, x, weight, bias, options);
+Tensor output_layer_losses(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& targets,
+                           const LossOptions& options) {
   OutputLayer layer{x, weight, bias, targets, x.size(0), x.size(1), weight.size(0), 1.0, {}, {}, {}};
-  layer.scale = scale_of(options, check_targets(name, targets, layer.rows, layer.classes, options));
+  return layer.rows > 0 ? run_output_layer(layer, options) : Tensor::zeros({0}, DType::float64);
+}
+
+Tensor output_layer_loss(const char* name, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                         const Tensor& targets, const LossOptions& options, double scale) {
+  OutputLayer layer{x, weight, bias, targets, x.size(0), x.size(1), weight.size(0), scale, {}, {}, {}};
   const bool on_tape = should_record({x, weight, bias});
   if (on_tape) {
     if (x.requires_grad()) layer.dx = Tensor::empty(x.shape(), x.dtype());
     if (weight.requires_grad()) layer.dweight = Tensor::zeros(weight.shape(), x.dtype());
     if (bias.requires_grad()) layer.dbias = Tensor::zeros(bias.shape(), x.dtype());
   }
-  Tensor out = Tensor::full({}, layer.rows > 0 ? run_output_layer(layer, options) * layer.scale : 0.0, x.dtype());
+  const double total = layer.rows > 0 ? total_of(run_output_layer(layer, options)) : 0.0;
+  Tensor out = Tensor::full({}, total * scale, x.dtype());
   if (!on_tape) return out;
   record(name, {x, weight, bias}, {&out},
          [gradients = std::vector<Tensor>{layer.dx, layer.dweight, layer.dbias}](const std::vector<Tensor>& grads) {
@@ -213,6 +214,19 @@ Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor&
            return scaled;
          });
   return out;
+}
+
+Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& targets,
+                            const LossOptions& options) {
+  const char* name = "linear_cross_entropy";
+  check_output_layer(name, x, weight, bias);
+  const std::int64_t counted = check_targets(name, targets, x.size(0), weight.size(0), options);
+  if (options.reduction != Reduction::none)
+    return output_layer_loss(name, x, weight, bias, targets, options, scale_of(options, counted));
+  if (should_record({x, weight, bias}))
+    throw_argument(name, "reduction", "mean or sum where gradients are wanted", "none",
+                   "use cross_entropy(linear(x, weight, bias), targets)");
+  return output_layer_losses(x, weight, bias, targets, options).to(x.dtype());
 }
 
 }  // namespace rnncore

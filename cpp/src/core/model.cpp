@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 
+#include "core/model_head.h"
 #include "core/ops_common.h"
 
 namespace rnncore {
@@ -13,6 +14,7 @@ namespace {
 constexpr std::array<const char*, 6> kKinds = {"language_model", "classifier", "tagger",
                                                "forecaster",     "multilabel", "transcriber"};
 constexpr std::array<const char*, 4> kPoolings = {"none", "last", "mean", "max"};
+constexpr std::array<const char*, 3> kSoftmaxes = {"full", "adaptive", "class"};
 
 template <std::size_t n>
 std::size_t index_of(const char* argument, const std::array<const char*, n>& names, const std::string& name) {
@@ -67,6 +69,10 @@ ModelKind model_kind_from_name(const std::string& name) {
 const char* name_of(Pooling pooling) { return kPoolings[static_cast<std::size_t>(pooling)]; }
 Pooling pooling_from_name(const std::string& name) {
   return static_cast<Pooling>(index_of("pooling", kPoolings, name));
+}
+const char* name_of(SoftmaxKind kind) { return kSoftmaxes[static_cast<std::size_t>(kind)]; }
+SoftmaxKind softmax_kind_from_name(const std::string& name) {
+  return static_cast<SoftmaxKind>(index_of("softmax", kSoftmaxes, name));
 }
 
 Model::Model(ModelSpec spec, Generator& generator, DType dtype) : spec_(std::move(spec)) {
@@ -160,7 +166,7 @@ ModelOutput Model::features(const ModelInput& input) const {
 
 ModelOutput Model::forward(const ModelInput& input) const {
   ModelOutput out = features(input);
-  out.y = linear(out.y, parameter(spec_.tie_weights ? "embedding.weight" : "head.weight"), parameter("head.bias"));
+  out.y = head_logits(*this, out.y);
   return out;
 }
 

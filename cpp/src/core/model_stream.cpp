@@ -1,40 +1,28 @@
 // ModelStream: token or features -> Stream -> head, over buffers that were allocated at construction.
-#include <cstring>
-
-#include "core/tensor_impl.h"
+#include "core/output_stream.h"
 #include "rnncore/model.hpp"
 
 namespace rnncore {
-namespace {
-
-std::size_t bytes_of(std::int64_t elements, DType dtype) { return static_cast<std::size_t>(elements * size_of(dtype)); }
-
-}  // namespace
-
 struct ModelStream::Impl {
   Stream stack;
-  std::int64_t batch, width, outputs, vocabulary;  // width: of the stack's output; vocabulary: 0 with features
-  std::int64_t inputs;                             // of the stack
+  OutputStream head;
+  std::int64_t batch, outputs, vocabulary;  // vocabulary: 0 with features
+  std::int64_t inputs;                      // of the stack
   DType dtype;
-  Tensor bias;  // a copy
-  backend::PackedPtr head;
-  Tensor hidden;  // (N, width)
+  Tensor hidden;  // (N, width of the stack's output)
   void* hidden_data = nullptr;
   int threads = 1;  // of the head's product; 0: as many as it deserves
 
   Impl(const Model& model, std::int64_t N)
       : stack(model.spec().recurrent, model.stack_parameters(), N),
+        head(model, N),
         batch(N),
-        width(model.spec().recurrent.output_size()),
         outputs(model.spec().outputs()),
         vocabulary(model.spec().vocab_size),
         inputs(model.spec().recurrent.input_size),
         dtype(model.dtype()) {
     const NoGradGuard guard;
-    const Tensor weight = model.parameter(model.spec().tie_weights ? "embedding.weight" : "head.weight");
-    head = backend::pack_matrix(Device::cpu, dtype, true, outputs, width, weight.raw(), width);
-    bias = model.parameter("head.bias").clone();
-    hidden = Tensor::zeros({batch, width}, dtype);
+    hidden = Tensor::zeros({batch, model.spec().recurrent.output_size()}, dtype);
     hidden_data = hidden.mutable_raw();
     if (vocabulary > 0) stack.set_embedding(model.parameter("embedding.weight"));
   }
@@ -42,22 +30,7 @@ struct ModelStream::Impl {
   template <typename In, typename T>
   bool step(const In* in, T* out) noexcept {
     stack.step(in, static_cast<T*>(hidden_data));
-    // Starting from c gives the chain that starting from the bias gives, without the kernel's padded copy of it.
-    for (std::int64_t n = 0; n < batch; ++n) std::memcpy(out + n * outputs, bias.raw(), bytes_of(outputs, dtype));
-    backend::Gemm g;
-    g.dtype = dtype;
-    g.trans_b = true;
-    g.M = batch;
-    g.N = outputs;
-    g.K = width;
-    g.a = hidden_data;
-    g.lda = width;
-    g.c = out;
-    g.ldc = outputs;
-    g.accumulate = true;
-    g.packed_b = head.get();
-    g.threads = threads;
-    backend::gemm(Device::cpu, g);
+    head.step(hidden_data, out, threads);
     return true;
   }
 

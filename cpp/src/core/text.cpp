@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "core/model_head.h"
+
 namespace rnncore {
 namespace {
 
@@ -84,8 +86,6 @@ TextScore score(const Model& model, const std::vector<std::int64_t>& tokens, con
   check_positive("score", "chunk", options.chunk);
   if (tokens.size() < 2) throw_argument("score", "tokens", "at least 2 tokens", std::to_string(tokens.size()));
   const NoGradGuard guard;
-  const Tensor weight = model.parameter(model.spec().tie_weights ? "embedding.weight" : "head.weight");
-  const Tensor bias = model.parameter("head.bias");
   const std::int64_t targets = static_cast<std::int64_t>(tokens.size()) - 1;
   const std::int64_t batch = std::min(options.batch, targets), length = (targets + batch - 1) / batch;
   LossOptions sum;
@@ -99,7 +99,7 @@ TextScore score(const Model& model, const std::vector<std::int64_t>& tokens, con
     fill_chunk(tokens, length, first, input.ids, wanted);
     ModelOutput out = model.features(input);
     const Tensor rows = out.y.reshape({T * batch, out.y.size(2)});
-    total.nats += linear_cross_entropy(rows, weight, bias, wanted.reshape({T * batch}), sum).item();
+    total.nats += head_loss(model, rows, wanted.reshape({T * batch}), sum).item();
     input.state = std::move(out.state);
   }
   total.tokens = targets;

@@ -3,8 +3,11 @@
 //    "dropout": 0.0, "recurrent": {"input_size": 128, "layers": [{"cell": "lstm", "hidden_size": 128}], "bias": true,
 //    "bidirectional": false, "dropout": 0.0}, "pooling": "none", "output_size": 65}}
 // More keys of the stack: io/recurrent_spec.h. Only where they differ from the default: "characters": {"vocab_size":
-// 90, "embedding_size": 25, "recurrent": {...}}, "crf": true, "bio": true.
+// 90, "embedding_size": 25, "recurrent": {...}}, "softmax": {"kind": "adaptive", "cutoffs": [2000, 10000], "div_value":
+// 4.0} (or "class", without div_value), "crf": true, "bio": true.
 #include "io/model_spec.h"
+
+#include <algorithm>
 
 #include "io/recurrent_spec.h"
 #include "rnncore/error.hpp"
@@ -15,6 +18,7 @@ namespace {
 // Far beyond any use, and small enough that no product of two sizes and a gate count overflows.
 constexpr std::int64_t kLargestSize = std::int64_t{1} << 28;
 constexpr std::size_t kMostLayers = 1024;
+constexpr std::size_t kMostClusters = 65536;
 
 void check_size(const char* argument, std::int64_t size) {
   if (size < 1 || size > kLargestSize)
@@ -82,6 +86,35 @@ void check_stack(const ModelSpec& spec) {
                    "going backwards it would see the tokens that are to be predicted");
 }
 
+void check_softmax(const ModelSpec& spec) {
+  const SoftmaxSpec& softmax = spec.softmax;
+  const bool full = softmax.kind == SoftmaxKind::full;
+  const auto refuse = [](const char* argument, const std::string& expected, const std::string& got) {
+    throw_argument("ModelSpec", argument, expected, got);
+  };
+  if (full && !softmax.cutoffs.empty())
+    refuse("softmax.cutoffs", "none with a full softmax", to_string(softmax.cutoffs));
+  if (full) return;
+  if (spec.kind != ModelKind::language_model)
+    refuse("softmax", std::string("full for a ") + name_of(spec.kind), name_of(softmax.kind));
+  if (spec.tie_weights) refuse("tie_weights", "false with clusters in the softmax", "true");
+  const bool adaptive = softmax.kind == SoftmaxKind::adaptive;
+  const std::size_t count = softmax.cutoffs.size();
+  bool good = count > 0 && count <= kMostClusters && (adaptive || softmax.cutoffs[0] == 0);
+  std::int64_t least = adaptive ? 1 : 0;
+  for (std::size_t i = 0; good && i < count; ++i) {
+    good = softmax.cutoffs[i] >= least && softmax.cutoffs[i] < spec.vocab_size;
+    if (good) least = softmax.cutoffs[i] + 1;
+  }
+  if (!good)
+    refuse("softmax.cutoffs",
+           std::string("rising, ") + (adaptive ? "from above 0" : "the first 0") +
+               ", below V = " + std::to_string(spec.vocab_size),
+           count <= kMostLayers ? to_string(softmax.cutoffs) : std::to_string(count) + " numbers");
+  if (!(softmax.div_value >= 1.0 && softmax.div_value <= 1e6))
+    refuse("softmax.div_value", "1 to 1000000", std::to_string(softmax.div_value));
+}
+
 void check_head(const ModelSpec& spec) {
   const bool language_model = spec.kind == ModelKind::language_model;
   const char* kind = name_of(spec.kind);
@@ -100,6 +133,7 @@ void check_head(const ModelSpec& spec) {
                    "its output is more than its top layer's state (connections, merged directions, output_dropout)");
   if ((spec.crf || spec.bio) && spec.kind != ModelKind::tagger)
     throw_argument("ModelSpec", spec.crf ? "crf" : "bio", std::string("false for a ") + kind, "true");
+  check_softmax(spec);
   if (!spec.tie_weights) return;
   if (!language_model) throw_argument("ModelSpec", "tie_weights", std::string("false for a ") + kind, "true");
   if (spec.recurrent.output_size() != spec.embedding_size)
@@ -124,6 +158,29 @@ void check(const ModelSpec& spec) {
   check_head(spec);
 }
 
+static void add_clusters(const ModelSpec& spec, std::vector<ParameterInfo>& parameters) {
+  const SoftmaxSpec& softmax = spec.softmax;
+  const std::int64_t width = spec.recurrent.output_size(), V = spec.vocab_size;
+  const auto n = static_cast<std::int64_t>(softmax.cutoffs.size());
+  parameters.push_back({"head.head.weight", {softmax.cutoffs[0] + n, width}, width});
+  parameters.push_back({"head.head.bias", {softmax.cutoffs[0] + n}, width});
+  if (softmax.kind == SoftmaxKind::classes) {
+    parameters.push_back({"head.words.weight", {V, width}, width});
+    parameters.push_back({"head.words.bias", {V}, width});
+    return;
+  }
+  double size = static_cast<double>(width);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    const std::int64_t last = i + 1 < n ? softmax.cutoffs[at + 1] : V;
+    size /= softmax.div_value;
+    const std::int64_t inner = std::max<std::int64_t>(1, static_cast<std::int64_t>(size));
+    const std::string tail = "head.tail." + std::to_string(i);
+    parameters.push_back({tail + ".0.weight", {inner, width}, width});
+    parameters.push_back({tail + ".1.weight", {last - softmax.cutoffs[at], inner}, inner});
+  }
+}
+
 std::vector<ParameterInfo> parameters_of(const ModelSpec& spec) {
   const std::int64_t width = spec.recurrent.output_size();
   std::vector<ParameterInfo> parameters;
@@ -141,8 +198,12 @@ std::vector<ParameterInfo> parameters_of(const ModelSpec& spec) {
   }
   add_stack("rnn.", spec.recurrent);
   const std::int64_t O = spec.outputs();
-  if (!spec.tie_weights) parameters.push_back({"head.weight", {O, width}, width});
-  parameters.push_back({"head.bias", {O}, width});
+  if (spec.softmax.kind == SoftmaxKind::full) {
+    if (!spec.tie_weights) parameters.push_back({"head.weight", {O, width}, width});
+    parameters.push_back({"head.bias", {O}, width});
+  } else {
+    add_clusters(spec, parameters);
+  }
   if (spec.crf) {
     parameters.push_back({"crf.transitions", {O, O}, width, 0.0});
     parameters.push_back({"crf.start", {O}, width, 0.0});
@@ -183,6 +244,10 @@ Json spec_to_json(const ModelSpec& spec) {
     value["characters"] = {{"vocab_size", characters.vocab_size},
                            {"embedding_size", characters.embedding_size},
                            {"recurrent", recurrent_to_json(characters.recurrent)}};
+  if (spec.softmax.kind != SoftmaxKind::full) {
+    value["softmax"] = {{"kind", name_of(spec.softmax.kind)}, {"cutoffs", spec.softmax.cutoffs}};
+    if (spec.softmax.kind == SoftmaxKind::adaptive) value["softmax"]["div_value"] = spec.softmax.div_value;
+  }
   if (spec.crf) value["crf"] = true;
   if (spec.bio) value["bio"] = true;
   return value;
@@ -198,6 +263,20 @@ static CharacterSpec characters_from_json(const Json& value) {
   return characters;
 }
 
+static SoftmaxSpec softmax_from_json(const Json& value) {
+  ObjectReader reader(value, "model.softmax");
+  SoftmaxSpec softmax;
+  softmax.kind = softmax_kind_from_name(reader.string("kind"));
+  for (const Json& cutoff : reader.array("cutoffs")) {
+    if (!cutoff.is_number_integer() || cutoff.is_number_unsigned() != (cutoff.get<std::int64_t>() >= 0))
+      throw JsonError(reader.path_to("cutoffs") + ": expected ids, got " + describe(cutoff));
+    softmax.cutoffs.push_back(cutoff.get<std::int64_t>());
+  }
+  if (softmax.kind == SoftmaxKind::adaptive) softmax.div_value = reader.number("div_value");
+  reader.finish();
+  return softmax;
+}
+
 ModelSpec spec_from_json(const Json& value) {
   try {
     ObjectReader reader(value, "model");
@@ -211,6 +290,7 @@ ModelSpec spec_from_json(const Json& value) {
     spec.pooling = pooling_from_name(reader.string("pooling"));
     spec.output_size = reader.integer("output_size");
     if (reader.has("characters")) spec.characters = characters_from_json(reader.field("characters"));
+    if (reader.has("softmax")) spec.softmax = softmax_from_json(reader.field("softmax"));
     if (reader.has("crf")) spec.crf = reader.boolean("crf");
     if (reader.has("bio")) spec.bio = reader.boolean("bio");
     reader.finish();

@@ -29,6 +29,15 @@ def _take_recipe(context: typer.Context, name: str | None) -> str | None:
     return name
 
 
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise typer.BadParameter("numbers like 2000,10000", param_hint="--cutoffs")
+    return [int(part) for part in parts]
+
+
 def language_model(
     recipe: str | None = typer.Option(
         None,
@@ -79,6 +88,14 @@ def language_model(
     init_range: float | None = typer.Option(
         None, "--init-range", metavar="X", help="All parameters start as U(-X, X) instead."
     ),
+    softmax: str = typer.Option(
+        "full", "--softmax", metavar="NAME", help="full, adaptive, class, sampled or nce: the last for many words."
+    ),
+    cutoffs: str | None = typer.Option(
+        None, "--cutoffs", metavar="N,N", help="adaptive, class: where the clusters begin."
+    ),
+    div_value: float = typer.Option(4.0, "--div-value", metavar="X", help="adaptive: shrinks each cluster's features."),
+    samples: int = typer.Option(1024, "--samples", metavar="N", help="sampled, nce: words of noise for a batch."),
     bptt: int = typer.Option(50, "--bptt", metavar="N", help="New steps of an update (k1)."),
     bptt_back: int | None = typer.Option(
         None, "--bptt-back", metavar="N", help="Steps that the gradient goes back (k2)."
@@ -144,7 +161,8 @@ def language_model(
         dropout=dropout, tie_weights=tie_weights, variational=variational, weight_drop=weight_drop,
         embedding_dropout=embedding_dropout, activation_penalty=activation_penalty, temporal_penalty=temporal_penalty,
         connection=connection, learn_initial_state=learn_initial_state, init=init, forget_bias=forget_bias,
-        init_range=init_range, generator=Generator(seed),
+        init_range=init_range, softmax=softmax, cutoffs=_numbers(cutoffs),
+        div_value=div_value, samples=samples, generator=Generator(seed),
     )  # fmt: skip
     task = LanguageModelTask(corpus, source)
     start(model, task, config, out=out, name=text.stem, force=force, tensorboard=tensorboard)

@@ -63,7 +63,7 @@ def gradient_times_input(model: LanguageModel, text: str | bytes | Ids, target: 
     with watched(model):
         x = F.embedding(Tensor(ids[:, None]), model.embedding.weight).detach().requires_grad_()
         output, _ = model.rnn(x)
-        log_probs = F.log_softmax(model.head(output[-1]), -1)
+        log_probs = F.log_softmax(model.logits(output[-1]), -1)
         wanted = _target(model, target, log_probs.numpy()[0], "gradient times input")
         log_probs[0, wanted].backward()
         scores = (np.asarray(x.grad, dtype=np.float64) * x.detach().numpy()).sum(axis=2)[:, 0]
@@ -102,7 +102,7 @@ def _next_log_probs(model: LanguageModel, ids: Ids) -> Array:
     """(N, V): log P of what follows each column of ids (T, N)."""
     with model.evaluating(), no_grad():
         features, _ = model.features(np.ascontiguousarray(ids))
-        return np.array(F.log_softmax(model.head(features[-1]), -1).numpy(), dtype=np.float64)
+        return np.array(F.log_softmax(model.logits(features[-1]), -1).numpy(), dtype=np.float64)
 
 
 def _target(model: LanguageModel, target: str | int | None, log_probs: Array, operation: str) -> int:

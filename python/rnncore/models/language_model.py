@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -14,7 +14,9 @@ from rnncore import Generator, Tensor, _core, nn
 from rnncore._messages import message
 from rnncore.data.batches import Ids, Streams
 from rnncore.data.vocabulary import Vocabulary
+from rnncore.models import output_layer
 from rnncore.models.base import Model
+from rnncore.models.language_stack import make_stack
 from rnncore.nn import functional as F
 from rnncore.nn.stack import recurrent_spec
 
@@ -44,6 +46,10 @@ class LanguageModelConfig:
     init: str = "uniform"
     forget_bias: float | None = None
     init_range: float | None = None
+    softmax: str = "full"
+    cutoffs: tuple[int, ...] = ()
+    div_value: float = 4.0
+    samples: int = 1024
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "hidden_size", "num_layers", "embedding_size"):
@@ -58,6 +64,7 @@ class LanguageModelConfig:
         for name in ("activation_penalty", "temporal_penalty"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(message("language model", name, "0 or more", str(getattr(self, name))))
+        output_layer.check_softmax(self)
         if self.init_range is not None:
             self._check_init_range(self.init_range)
         if self.variational and self.dropout == 0:
@@ -128,6 +135,12 @@ class LanguageModel(Model):
         learn_initial_state: the states at the start of a text are parameters.
         init, forget_bias: start values of the stack, as `nn.Recurrent`.
         init_range: all parameters, embedding and biases among them, start as U(-x, x) instead (Zaremba et al. 2014).
+        softmax: "full" (default); "adaptive" (Grave et al. 2017) or "class" (Goodman 2001), exact, with clusters of
+            words, for ids that fall in frequency; "sampled" (Jean et al. 2015) or "nce" (Mnih & Teh 2012): trained on
+            sampled words, scored and sampled exactly as "full".
+        cutoffs: where the clusters begin; default: see `output_layer.default_cutoffs`.
+        div_value: adaptive: each cluster's projection is so many times smaller; default 4.
+        samples: words of noise for a batch; default 1024.
         bidirectional: refused.
         vocabulary: for text in and out; saved with the model.
         dtype: "float32" (default) or "float64".
@@ -159,6 +172,10 @@ class LanguageModel(Model):
         init: str = "uniform",
         forget_bias: float | None = None,
         init_range: float | None = None,
+        softmax: str = "full",
+        cutoffs: Sequence[int] | None = None,
+        div_value: float = 4.0,
+        samples: int = 1024,
         bidirectional: bool = False,
         vocabulary: Vocabulary | None = None,
         dtype: str = "float32",
@@ -176,7 +193,9 @@ class LanguageModel(Model):
         self.config = LanguageModelConfig(
             vocab_size, embedding_size, hidden_size, num_layers, cell, float(dropout), tie_weights, dtype, connection,
             variational, float(weight_drop), float(embedding_dropout), float(activation_penalty),
-            float(temporal_penalty), learn_initial_state, init, forget_bias, init_range,
+            float(temporal_penalty), learn_initial_state, init, forget_bias, init_range, softmax,
+            tuple(output_layer.default_cutoffs(softmax, vocab_size) if cutoffs is None else cutoffs), float(div_value),
+            samples,
         )  # fmt: skip
         self._penalties: list[Tensor] = []
         self.vocabulary = vocabulary
@@ -186,9 +205,9 @@ class LanguageModel(Model):
     def _build(self) -> None:
         config, generator = self.config, self.generator
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size, dtype=config.dtype, generator=generator)
-        self.rnn = _recurrent(config, generator)
-        self.head = nn.Linear(config.hidden_size, config.vocab_size, dtype=config.dtype, generator=generator)
-        if config.tie_weights:
+        self.rnn = make_stack(config, generator)
+        self.head = output_layer.make_head(config, generator)
+        if config.tie_weights and isinstance(self.head, nn.Linear):
             self.head.weight = self.embedding.weight
         if config.init_range is not None:
             for parameter in self.parameters():
@@ -206,7 +225,11 @@ class LanguageModel(Model):
             Logits (T, N, V) and the state after the last step.
         """
         features, state = self.features(ids, state)
-        return self.head(features), state
+        return self.logits(features), state
+
+    def logits(self, features: Tensor) -> Tensor:
+        """The stack's output (..., H) -> (..., V): logits, or, with clusters, log-probabilities (logits too)."""
+        return output_layer.logits(self.head, features)
 
     def features(
         self, ids: Tensor | ArrayLike, state: State | None = None, lengths: Tensor | ArrayLike | None = None
@@ -257,10 +280,13 @@ class LanguageModel(Model):
 
     def head_loss(self, features: Tensor, targets: Tensor | ArrayLike, *, reduction: str = "mean") -> Tensor:
         """Cross-entropy of `targets` (T, N) given the stack's output (T, N, H): linear and log-softmax fused."""
-        flat = features.reshape(-1, self.config.hidden_size)
-        return F.linear_cross_entropy(
-            flat, self.head.weight, self.head.bias, _ids(targets).reshape(-1), reduction=reduction
-        )
+        flat, ids = features.reshape(-1, self.config.hidden_size), _ids(targets).reshape(-1)
+        if output_layer.trains_on_samples(self.config, self.training) and isinstance(self.head, nn.Linear):
+            if reduction != "mean":
+                expected = "mean, where the loss is one over sampled words"
+                raise ValueError(message("language model", "reduction", expected, reduction))
+            return output_layer.sampled_loss(self.config, self.head, flat, ids, self.generator)
+        return output_layer.exact_loss(self.head, flat, ids, reduction)
 
     def check_state(self, state: State, batch: int) -> None:
         """Refuse a state that this model does not return for `batch` streams.
@@ -328,6 +354,9 @@ class LanguageModel(Model):
             "cell": f"{config.cell}, {config.num_layers} x {config.hidden_size}, dropout {config.dropout:g}",
             "embedding": f"{config.vocab_size} x {config.embedding_size}{', tied' if config.tie_weights else ''}",
         }
+        if config.softmax != "full":
+            clusters = f", clusters from {', '.join(map(str, config.cutoffs[:5]))}" if config.cutoffs else ""
+            rows["softmax"] = config.softmax + clusters + (", ..." if len(config.cutoffs) > 5 else "")
         return rows if self.vocabulary is None else {**rows, "vocabulary": self.vocabulary.describe()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -354,6 +383,7 @@ class LanguageModel(Model):
             recurrent=config.recurrent_spec(),
             tie_weights=config.tie_weights,
             dropout=0.0 if config.variational else config.dropout,
+            softmax=output_layer.spec_of(config),
         )
 
     @classmethod
@@ -368,6 +398,7 @@ class LanguageModel(Model):
             expected = "a language model with plain layers of one cell and size"
             raise ValueError(message("language model", "layers", expected, str(stack["layers"])))
         variational = stack.get("same_mask", False)
+        kind, cutoffs, div_value = spec.softmax
         return cls(
             spec.vocab_size,
             embedding_size=spec.embedding_size,
@@ -378,6 +409,9 @@ class LanguageModel(Model):
             tie_weights=spec.tie_weights,
             variational=variational,
             **{name: stack[name] for name in ("connection", "weight_drop", "learn_initial_state") if name in stack},
+            softmax=kind,
+            cutoffs=cutoffs,
+            div_value=div_value,
             vocabulary=_vocabulary(assets),
             dtype=dtype,
             generator=generator,
@@ -393,41 +427,3 @@ def _ids(values: Tensor | ArrayLike) -> Tensor:
     if isinstance(values, Tensor):
         return values
     return Tensor(np.ascontiguousarray(values, dtype=np.int64))
-
-
-class _WiredStack(nn.Recurrent):
-    """`nn.Recurrent` with layers of one cell and size, and the state as `nn.LSTM` and `nn.GRU` have it."""
-
-    def forward(  # type: ignore[override]
-        self, input: Tensor, hx: Any = None, *, lengths: Tensor | None = None, embedding: Tensor | None = None
-    ) -> tuple[Tensor, Any]:
-        h, c = hx if isinstance(hx, tuple | list) else (hx, None)
-        output, h_n, c_n = _core.recurrent(
-            self.spec, self._parameters(), input, h, c, lengths, None, self.training, self.generator, embedding,
-            self.probe,
-        )  # fmt: skip
-        return output, h_n if c_n is None else (h_n, c_n)
-
-
-def _wired(config: LanguageModelConfig, generator: Generator) -> nn.Recurrent:
-    stack = _WiredStack.__new__(_WiredStack)
-    nn.Module.__init__(stack)
-    stack.build(
-        config.recurrent_spec(), init=config.init, forget_bias=config.forget_bias, dtype=config.dtype,
-        generator=generator,
-    )  # fmt: skip
-    return stack
-
-
-def _recurrent(config: LanguageModelConfig, generator: Generator) -> nn.LSTM | nn.GRU | nn.RNN | nn.Recurrent:
-    sizes = (config.embedding_size, config.hidden_size, config.num_layers)
-    if config.is_wired:
-        return _wired(config, generator)
-    dropout = config.dropout if config.num_layers > 1 else 0.0
-    if config.cell == "lstm":
-        return nn.LSTM(*sizes, dropout=dropout, dtype=config.dtype, generator=generator)
-    if config.cell.startswith("gru"):
-        after = config.cell == "gru"
-        return nn.GRU(*sizes, dropout=dropout, reset_after=after, dtype=config.dtype, generator=generator)
-    kind = config.cell.removeprefix("rnn-")
-    return nn.RNN(*sizes, nonlinearity=kind, dropout=dropout, dtype=config.dtype, generator=generator)

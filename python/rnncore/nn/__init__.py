@@ -24,6 +24,7 @@ from rnncore.nn.losses import (
 from rnncore.nn.module import Module, Parameter
 from rnncore.nn.recurrent import GRU, LSTM, RNN
 from rnncore.nn.stack import Layer, Recurrent, State
+from rnncore.nn.vocabularies import AdaptiveLogSoftmaxWithLoss, ClassSoftmax
 
 __all__ = [
     "CRF",
@@ -31,9 +32,11 @@ __all__ = [
     "LSTM",
     "MGU",
     "RNN",
+    "AdaptiveLogSoftmaxWithLoss",
     "Attention",
     "BCEWithLogitsLoss",
     "CTCLoss",
+    "ClassSoftmax",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",

@@ -271,11 +271,12 @@ namespace backend {
 using cpu::Member;
 using cpu::Range;
 
-void softmax_rows(Device, DType dtype, bool log, std::int64_t rows, std::int64_t cols, const void* x, void* y) {
+void softmax_rows(Device, DType dtype, bool log, std::int64_t rows, std::int64_t cols, const void* x, void* y,
+                  int threads) {
   cpu::with_float(dtype, [&](auto zero) {
     using T = decltype(zero);
     const auto run = log ? cpu::kernels<T>().log_softmax : cpu::kernels<T>().softmax;
-    cpu::run_team(cpu::threads_for(cpu::row_work(rows, cols)), [&](const Member& member) {
+    cpu::run_team(threads > 0 ? threads : cpu::threads_for(cpu::row_work(rows, cols)), [&](const Member& member) {
       const Range mine = member.share(rows);
       for (std::int64_t r = mine.begin; r < mine.end; ++r)
         run(cols, static_cast<const T*>(x) + r * cols, static_cast<T*>(y) + r * cols);

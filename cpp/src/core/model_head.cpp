@@ -1,0 +1,49 @@
+#include "core/model_head.h"
+
+namespace rnncore {
+namespace {
+
+Tensor full_weight(const Model& model) {
+  return model.parameter(model.spec().tie_weights ? "embedding.weight" : "head.weight");
+}
+
+}  // namespace
+
+ClusteredSoftmax clustered_softmax(const Model& model) {
+  const SoftmaxSpec& spec = model.spec().softmax;
+  ClusteredSoftmax s;
+  s.cutoffs = spec.cutoffs;
+  s.cutoffs.push_back(model.spec().vocab_size);
+  s.head_weight = model.parameter("head.head.weight");
+  s.head_bias = model.parameter("head.head.bias");
+  for (std::size_t i = 0; i + 1 < s.cutoffs.size(); ++i) {
+    if (spec.kind == SoftmaxKind::adaptive) {
+      const std::string tail = "head.tail." + std::to_string(i);
+      s.clusters.push_back({model.parameter(tail + ".0.weight"), model.parameter(tail + ".1.weight"), {}});
+    } else {
+      const std::int64_t first = s.cutoffs[i], last = s.cutoffs[i + 1];
+      s.clusters.push_back({{},
+                            slice(model.parameter("head.words.weight"), 0, first, last),
+                            slice(model.parameter("head.words.bias"), 0, first, last)});
+    }
+  }
+  return s;
+}
+
+Tensor head_logits(const Model& model, const Tensor& y) {
+  const ModelSpec& spec = model.spec();
+  if (spec.softmax.kind == SoftmaxKind::full) return linear(y, full_weight(model), model.parameter("head.bias"));
+  Shape shape = y.shape();
+  const std::int64_t width = shape.back();
+  shape.back() = spec.vocab_size;
+  return clustered_log_prob(y.reshape({width > 0 ? y.numel() / width : 0, width}), clustered_softmax(model))
+      .reshape(shape);
+}
+
+Tensor head_loss(const Model& model, const Tensor& y, const Tensor& targets, const LossOptions& options) {
+  if (model.spec().softmax.kind != SoftmaxKind::full)
+    return clustered_cross_entropy(y, clustered_softmax(model), targets, options);
+  return linear_cross_entropy(y, full_weight(model), model.parameter("head.bias"), targets, options);
+}
+
+}  // namespace rnncore

@@ -1,0 +1,106 @@
+"""The output layer of a language model: a full softmax, one with clusters, or one that is trained on sampled words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rnncore import Generator, Tensor, _core, nn
+from rnncore._messages import message
+from rnncore.nn import functional as F
+from rnncore.nn import vocabularies
+
+if TYPE_CHECKING:
+    from rnncore.models.language_model import LanguageModelConfig
+
+SOFTMAXES = ("full", "adaptive", "class", "sampled", "nce")
+CLUSTERED = ("adaptive", "class")
+Head = nn.Linear | nn.AdaptiveLogSoftmaxWithLoss | nn.ClassSoftmax
+
+
+def default_cutoffs(softmax: str, vocab_size: int) -> tuple[int, ...]:
+    """Where clusters begin, unless one says so: adaptive V/15 and V/5, classes sqrt(V) of equal frequency by Zipf."""
+    if softmax == "class":
+        return vocabularies.zipf_cutoffs(vocab_size, math.isqrt(vocab_size))
+    if softmax == "adaptive":
+        return tuple(sorted({max(1, vocab_size // 15), max(1, vocab_size // 5)}))
+    return ()
+
+
+def check_softmax(config: LanguageModelConfig) -> None:
+    """Refuse options of the output layer that do not go together.
+
+    Raises:
+        ValueError: it names them.
+    """
+    if config.softmax not in SOFTMAXES:
+        raise ValueError(message("language model", "softmax", " | ".join(SOFTMAXES), repr(config.softmax)))
+    if config.softmax in CLUSTERED:
+        first = 1 if config.softmax == "adaptive" else 0
+        vocabularies.check_cutoffs("language model", config.cutoffs, config.vocab_size, first=first)
+        if config.tie_weights:
+            hint = "clusters have weights of their own"
+            raise ValueError(
+                message("language model", "tie_weights", f"False with softmax {config.softmax}", "True", hint)
+            )
+        if not 1 <= config.div_value < math.inf:
+            raise ValueError(message("language model", "div_value", "1 or more", str(config.div_value)))
+    elif config.cutoffs:
+        raise ValueError(message("language model", "cutoffs", "none without clusters", str(list(config.cutoffs))))
+    if config.samples < 1:
+        raise ValueError(message("language model", "samples", "at least 1", str(config.samples)))
+
+
+def make_head(config: LanguageModelConfig, generator: Generator) -> Head:
+    """The output layer with fresh parameters."""
+    sizes = (config.hidden_size, config.vocab_size)
+    options: dict[str, Any] = {"dtype": config.dtype, "generator": generator}
+    if config.softmax == "adaptive":
+        return nn.AdaptiveLogSoftmaxWithLoss(*sizes, config.cutoffs, config.div_value, head_bias=True, **options)
+    if config.softmax == "class":
+        return nn.ClassSoftmax(*sizes, config.cutoffs, **options)
+    head = nn.Linear(*sizes, **options)
+    if config.softmax == "nce" and head.bias is not None:
+        nn.init.constant_(head.bias, -math.log(config.vocab_size))  # its outputs are to be log-probabilities
+    return head
+
+
+def spec_of(config: LanguageModelConfig) -> tuple[str, Sequence[int], float] | None:
+    """What `_core.ModelSpec` says about it: sampled words matter in training alone."""
+    return (config.softmax, config.cutoffs, config.div_value) if config.softmax in CLUSTERED else None
+
+
+def logits(head: Head, features: Tensor) -> Tensor:
+    """(..., H) -> (..., V): logits, or, with clusters, log-probabilities, which are logits too."""
+    if isinstance(head, nn.Linear):
+        scores: Tensor = head(features)
+        return scores
+    return head.log_prob(features.reshape(-1, features.shape[-1])).reshape(*features.shape[:-1], head.n_classes)
+
+
+def exact_loss(head: Head, features: Tensor, targets: Tensor, reduction: str) -> Tensor:
+    """Cross-entropy of targets (R,) after features (R, H), without holding the logits."""
+    if isinstance(head, nn.Linear):
+        return F.linear_cross_entropy(features, head.weight, head.bias, targets, reduction=reduction)
+    return head.loss(features, targets, reduction=reduction)
+
+
+def sampled_loss(
+    config: LanguageModelConfig, head: nn.Linear, features: Tensor, targets: Tensor, generator: Generator
+) -> Tensor:
+    """What "sampled" and "nce" are trained on, the mean over the targets: noise by Zipf's law, shared by the rows."""
+    size, count = config.vocab_size, config.samples
+    samples = vocabularies.log_uniform(generator, size, count)
+    wanted = targets.numpy()
+    wanted = wanted[wanted != -100]
+    log_count = math.log(count)
+    expected = [log_count + vocabularies.log_uniform_log_prob(ids, size) for ids in (samples, wanted)]
+    assert head.bias is not None  # noqa: S101  # `make_head` made it
+    loss = vocabularies.nce_loss if config.softmax == "nce" else vocabularies.sampled_softmax_loss
+    return loss(features, head.weight, head.bias, targets, samples, *expected)
+
+
+def trains_on_samples(config: LanguageModelConfig, training: bool) -> bool:
+    """Whether the loss is one over sampled words: in training only, never when a text is scored."""
+    return config.softmax in ("sampled", "nce") and training and _core.grad_enabled()
