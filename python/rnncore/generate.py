@@ -1,18 +1,19 @@
-"""Text from a language model: sampling (temperature, top-k, top-p), greedy and beam search."""
+"""Text from a language model: sampling (temperature, top-k, top-p, typical, penalties), greedy and beam search."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnncore import Generator, Tensor, _core
+from rnncore import Generator, Tensor, _core, beam
 from rnncore._messages import message, positive
-from rnncore.data.vocabulary import Vocabulary
+from rnncore.data.vocabulary import Ids, Vocabulary
 from rnncore.models.files import file_parameters
-from rnncore.models.language_model import LanguageModel
+from rnncore.models.language_model import LanguageModel, State
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,14 @@ class Generated:
         text: what came after the prompt, up to a stop string (which is left out).
         tokens: its ids, stop string included.
         stopped: whether a stop string ended it.
+        log_probs: log P(token | all before) in nats under the model itself (temperature 1, nothing left out), one for
+            each of `tokens`; empty unless asked for.
     """
 
     text: str
     tokens: tuple[int, ...]
     stopped: bool
+    log_probs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,19 @@ class SamplingOptions:
         temperature: logits are divided by it; 0 takes the most likely token; default 1.
         top_k: choose among the k most likely tokens; 0 (default): among all.
         top_p: choose among the most likely tokens that together have this probability; default 1: all.
+        typical_p: choose among the tokens whose surprise is nearest to the entropy, and that together have this
+            probability (Meister et al. 2023, equation 12); default 1: all.
+        repetition_penalty: positive logits of tokens that are in the text already are divided by it, negative ones
+            multiplied (Keskar et al. 2019, section 4.1); default 1: nothing.
+        forbidden: tokens that never come.
     """
 
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    typical_p: float = 1.0
+    repetition_penalty: float = 1.0
+    forbidden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
@@ -51,6 +63,15 @@ class SamplingOptions:
             raise ValueError(message("generate", "top_k", "0 (all) or more", str(self.top_k)))
         if not 0 < self.top_p <= 1:
             raise ValueError(message("generate", "top_p", "a probability in (0, 1]", str(self.top_p)))
+        if not 0 < self.typical_p <= 1:
+            raise ValueError(message("generate", "typical_p", "a probability in (0, 1]", str(self.typical_p)))
+        if not 1 <= self.repetition_penalty < float("inf"):
+            raise ValueError(message("generate", "repetition_penalty", "1 or more", str(self.repetition_penalty)))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the engine alone can draw."""
+        return self.typical_p == 1 and self.repetition_penalty == 1 and not self.forbidden
 
 
 def generate(
@@ -62,6 +83,7 @@ def generate(
     stop: Sequence[str] = (),
     num_samples: int = 1,
     seed: int = 0,
+    log_probs: bool = False,
 ) -> list[Generated]:
     """Sample texts: the sampled token is the next input.
 
@@ -75,57 +97,168 @@ def generate(
         stop: a text ends where one of these strings appears.
         num_samples: how many, drawn together as one batch.
         seed: of the random numbers.
+        log_probs: give the log-probability of each token too.
 
     Raises:
-        ValueError: unknown characters in the prompt, sizes below 1.
+        ValueError: unknown characters in the prompt, unknown forbidden tokens, sizes below 1.
+    """
+    collectors = [_Collector(model.require_vocabulary(), tuple(stop)) for _ in range(max(num_samples, 0))]
+    steps = generate_steps(
+        model, prompt, length=length, options=options, num_samples=num_samples, seed=seed, log_probs=log_probs
+    )
+    if any(not string for string in stop):
+        raise ValueError(message("generate", "stop", "strings of at least one character", "an empty one"))
+    for ids, logs in steps:
+        for index, collector in enumerate(collectors):
+            collector.add(int(ids[index]), float(logs[index]) if logs is not None else None)
+        if all(collector.stopped for collector in collectors):
+            break
+    return [collector.result() for collector in collectors]
+
+
+def generate_text(
+    model: LanguageModel, prompt: str = "", *, length: int = 500, options: SamplingOptions | None = None, seed: int = 0
+) -> Iterator[str]:
+    """One text, piece by piece as it comes: with the same seed, joined the text of `generate`.
+
+    A byte that is not yet a whole character is kept back until it is.
+    """
+    vocabulary = model.require_vocabulary()
+    tokens: list[int] = []
+    shown = ""
+    for ids, _ in generate_steps(model, prompt, length=length, options=options, seed=seed):
+        tokens.append(int(ids[0]))
+        text = vocabulary.decode(tokens)
+        if text.startswith(shown) and not text.endswith("\ufffd"):
+            piece, shown = text[len(shown) :], text
+            if piece:
+                yield piece
+    rest = vocabulary.decode(tokens)[len(shown) :]
+    if rest:
+        yield rest
+
+
+def generate_steps(
+    model: LanguageModel,
+    prompt: str = "",
+    *,
+    length: int = 500,
+    options: SamplingOptions | None = None,
+    num_samples: int = 1,
+    seed: int = 0,
+    log_probs: bool = False,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64] | None]]:
+    """The ids (N,) of all samples step by step as they are drawn, and their log-probabilities (N,) where asked for.
+
+    Arguments as `generate`.
     """
     positive("generate", "length", length)
     positive("generate", "num_samples", num_samples)
     if not 0 <= seed < 1 << 64:
         raise ValueError(message("generate", "seed", "0 to 2^64 - 1", str(seed)))
-    if any(not string for string in stop):
-        raise ValueError(message("generate", "stop", "strings of at least one character", "an empty one"))
-    chosen = options or SamplingOptions()
+    return _draw_steps(
+        model, _prompt_ids(model, prompt), length, options or SamplingOptions(), num_samples, seed, log_probs
+    )
+
+
+def _draw_steps(
+    model: LanguageModel,
+    prompt: Ids,
+    length: int,
+    options: SamplingOptions,
+    num_samples: int,
+    seed: int,
+    log_probs: bool,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64] | None]]:
     generator = Generator(seed)
-    collectors = [_Collector(model.require_vocabulary(), tuple(stop)) for _ in range(num_samples)]
-    with model.evaluating():
-        stream = _core.ModelStream(model.spec(), file_parameters(model), num_samples)
-        for token in _prompt_ids(model, prompt).tolist():
-            stream.step(np.full(num_samples, token))
-        for _ in range(length):
-            ids = stream.draw(generator, chosen.temperature, chosen.top_k, chosen.top_p)
-            for collector, token in zip(collectors, ids.tolist(), strict=True):
-                collector.add(token)
-            if all(collector.stopped for collector in collectors):
-                break
-    return [collector.result() for collector in collectors]
+    vocabulary = model.require_vocabulary()
+    forbidden = vocabulary.ids_of(options.forbidden).astype(np.int64)
+    stream = _core.ModelStream(model.spec(), file_parameters(model), num_samples)  # a copy: it evaluates
+    for token in prompt.tolist():
+        stream.step(np.full(num_samples, token))
+    seen = np.zeros((num_samples, len(vocabulary)), dtype=bool)
+    seen[:, prompt] = True
+    rows = np.arange(num_samples)
+    for _ in range(length):
+        logs = _log_softmax(stream.logits.numpy().astype(np.float64)) if log_probs else None
+        if options.is_plain:
+            ids = stream.draw(generator, options.temperature, options.top_k, options.top_p)
+        else:
+            logits = _adjusted(stream.logits.numpy(), options, seen, forbidden)
+            drawn = _core.sample(Tensor(logits), generator, options.temperature, options.top_k, options.top_p)
+            ids = np.array(drawn.numpy())
+            stream.step(ids)
+        seen[rows, ids] = True
+        yield ids, None if logs is None else logs[rows, ids]
 
 
-def beam_search(model: LanguageModel, prompt: str = "", *, length: int = 100, beams: int = 4) -> Generated:
-    """The most likely continuation of `length` tokens among `beams` kept at each step; 1 beam is greedy.
+def _adjusted(
+    logits: NDArray[Any], options: SamplingOptions, seen: NDArray[np.bool_], forbidden: NDArray[np.int64]
+) -> NDArray[Any]:
+    """Logits (N, V) after penalty, forbidden tokens and typical sampling, in this order."""
+    penalised = np.where(logits > 0, logits / options.repetition_penalty, logits * options.repetition_penalty)
+    result = np.where(seen, penalised, logits).astype(logits.dtype)
+    result[:, forbidden] = -np.inf
+    if not np.isfinite(result).any(axis=1).all():
+        raise ValueError(message("generate", "forbidden", "at least one token that may come", "all forbidden"))
+    if options.typical_p < 1:
+        logs = _log_softmax(result.astype(np.float64) / (options.temperature or 1.0))
+        probabilities = np.exp(logs)
+        surprise = np.where(probabilities > 0, -logs, 0.0)
+        distance = np.abs(surprise - (probabilities * surprise).sum(axis=1, keepdims=True))
+        distance[probabilities == 0] = np.inf
+        order = np.argsort(distance, axis=1, kind="stable")
+        mass = np.take_along_axis(probabilities, order, 1).cumsum(axis=1)
+        dropped = np.zeros_like(mass, dtype=bool)
+        dropped[:, 1:] = mass[:, :-1] >= options.typical_p  # the one that reaches the mass is kept
+        hidden = np.zeros_like(dropped)
+        np.put_along_axis(hidden, order, dropped, 1)
+        result[hidden] = -np.inf
+    return result
+
+
+def beam_search(
+    model: LanguageModel,
+    prompt: str = "",
+    *,
+    length: int = 100,
+    beams: int = 4,
+    alpha: float = 0.0,
+    stop: Sequence[str] = (),
+) -> Generated:
+    """The most likely continuation among `beams` kept at each step; 1 beam is greedy.
+
+    Args:
+        model: with a vocabulary.
+        prompt: what to continue; default: the start of a line.
+        length: of the continuation, in tokens; at most, where there is a `stop`.
+        beams: default 4.
+        alpha: of the length penalty (Wu et al. 2016, equation 14); default 0. It matters only with `stop`.
+        stop: tokens that end a continuation.
 
     Raises:
-        ValueError: unknown characters in the prompt, sizes below 1.
+        ValueError: unknown characters in the prompt, unknown stop tokens, sizes below 1.
     """
     positive("beam search", "length", length)
     positive("beam search", "beams", beams)
     vocabulary = model.require_vocabulary()
-    tokens: list[tuple[int, ...]] = [()]
-    scores = np.zeros(1)
+    ends = [int(token) for token in vocabulary.ids_of(list(stop))]
+    ids = _prompt_ids(model, prompt).astype(np.int64)
+    state: State | None = None
+
+    def step(tokens: beam.Rows, rows: beam.Rows) -> NDArray[np.float64]:
+        nonlocal state
+        kept = None
+        if state is not None:
+            kept = tuple(Tensor(np.ascontiguousarray(part.numpy()[:, rows])) for part in state)
+        features, state = model.features(tokens[None, :], kept)
+        return _log_softmax(model.logits(features[-1]).numpy().astype(np.float64))
+
     with model.evaluating():
-        features, state = model.features(_prompt_ids(model, prompt)[:, None])
-        logits = model.logits(features[-1])
-        for step in range(length):
-            total = scores[:, None] + _log_softmax(logits.numpy().astype(np.float64))
-            best = np.argsort(-total, axis=None, kind="stable")[:beams]
-            rows, ids = np.unravel_index(best, total.shape)
-            tokens = [(*tokens[row], int(token)) for row, token in zip(rows, ids, strict=True)]
-            scores = total[rows, ids]
-            if step + 1 < length:
-                kept = tuple(Tensor(np.ascontiguousarray(part.numpy()[:, rows])) for part in state)
-                features, state = model.features(ids.astype(np.int64)[None, :], kept)
-                logits = model.logits(features[-1])
-    return Generated(vocabulary.decode(tokens[0]), tokens[0], stopped=False)
+        if len(ids) > 1:
+            state = model.features(ids[:-1, None])[1]
+        [[best]] = beam.beam_search(step, ids[-1:], beams=beams, max_length=length, stop=ends, alpha=alpha)
+    return Generated(vocabulary.decode(best.tokens), best.tokens, stopped=best.finished)
 
 
 class _Collector:
@@ -135,13 +268,16 @@ class _Collector:
         self._vocabulary = vocabulary
         self._stop = stop
         self._tokens: list[int] = []
+        self._log_probs: list[float] = []
         self._longest = max((len(string.encode()) for string in stop), default=0)
         self.stopped = False
 
-    def add(self, token: int) -> None:
+    def add(self, token: int, log_prob: float | None = None) -> None:
         if self.stopped:
             return
         self._tokens.append(token)
+        if log_prob is not None:
+            self._log_probs.append(log_prob)
         if self._stop:
             # A token is at least one byte, so this tail holds every stop string that the new token can end.
             tail = self._vocabulary.decode(self._tokens[-2 * self._longest :])
@@ -151,7 +287,7 @@ class _Collector:
         text = self._vocabulary.decode(self._tokens)
         if self.stopped:
             text = text[: min(text.index(string) for string in self._stop if string in text)]
-        return Generated(text, tuple(self._tokens), self.stopped)
+        return Generated(text, tuple(self._tokens), self.stopped, tuple(self._log_probs))
 
 
 def _prompt_ids(model: LanguageModel, prompt: str) -> NDArray[np.int64]:

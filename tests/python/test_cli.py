@@ -49,6 +49,7 @@ COMMANDS = [
     "train",
     "eval",
     "predict",
+    "score",
     "sample",
     "info",
     "plot",

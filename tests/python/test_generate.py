@@ -10,7 +10,7 @@ from language_models import small_model, some_text
 
 from rnncore import no_grad
 from rnncore.data import TextCorpus
-from rnncore.generate import SamplingOptions, beam_search, generate
+from rnncore.generate import SamplingOptions, beam_search, generate, generate_text
 from rnncore.models import LanguageModel
 from rnncore.train import TrainConfig, Trainer
 
@@ -81,6 +81,62 @@ def test_wider_beams_find_likelier_texts(model: LanguageModel) -> None:
     assert scores[1] >= scores[0]
 
 
+def test_beams_end_at_a_stop_token(model: LanguageModel) -> None:
+    vocabulary = model.require_vocabulary()
+    found = beam_search(model, "The", length=40, beams=4, stop=["e"])
+    assert found.stopped
+    assert "e" not in found.text
+    wanted = model.log_prob("The" + found.text + "e") - model.log_prob("The")
+    greedy = beam_search(model, "The", length=40, beams=1, stop=["e"])
+    assert wanted >= model.log_prob("The" + greedy.text + "e") - model.log_prob("The") - 1e-6
+    longer = beam_search(model, "The", length=40, beams=4, stop=["e"], alpha=20.0)
+    assert len(longer.tokens) > len(found.tokens)
+    with pytest.raises(ValueError, match="tokens"):
+        beam_search(model, "The", stop=["there is no such token" * len(vocabulary)])
+
+
+def test_forbidden_tokens_never_come(model: LanguageModel) -> None:
+    options = SamplingOptions(forbidden=("e", " "))
+    for one in generate(model, "The", length=60, num_samples=3, options=options, seed=2):
+        assert not set("e ") & set(one.text)
+    with pytest.raises(ValueError, match="forbidden: expected at least one token that may come"):
+        generate(model, "The", options=SamplingOptions(forbidden=model.require_vocabulary().tokens))
+
+
+def test_a_repetition_penalty_brings_other_tokens(model: LanguageModel) -> None:
+    plain, penalised = (
+        generate(model, "The", length=40, options=SamplingOptions(temperature=0.0, repetition_penalty=penalty))[0].text
+        for penalty in (1.0, 50.0)
+    )
+    assert len(set(penalised)) > len(set(plain))
+
+
+def test_typical_sampling_keeps_the_tokens_nearest_to_the_entropy(model: LanguageModel) -> None:
+    with no_grad():
+        logits = model(model.require_vocabulary().encode("th")[:, None])[0].numpy()[-1, 0].astype(float)
+    p = np.exp(logits - logits.max())
+    p /= p.sum()
+    order = np.argsort(np.abs(-np.log(p) + (p * np.log(p)).sum()), kind="stable")
+    wanted = set(order[: int(np.searchsorted(p[order].cumsum(), 0.5)) + 1].tolist())
+    drawn = generate(model, "th", length=1, num_samples=600, options=SamplingOptions(typical_p=0.5), seed=3)
+    assert {one.tokens[0] for one in drawn} <= wanted
+    assert len(wanted) < len(p)
+
+
+@pytest.mark.parametrize("options", [SamplingOptions(), SamplingOptions(temperature=0.7, forbidden=("z",))])
+def test_log_probabilities_are_the_models(model: LanguageModel, options: SamplingOptions) -> None:
+    [one] = generate(model, "The", length=20, options=options, seed=4, log_probs=True)
+    assert len(one.log_probs) == len(one.tokens) == 20
+    wanted = model.log_prob("The" + one.text) - model.log_prob("The")
+    assert sum(one.log_probs) == pytest.approx(wanted, abs=1e-3)  # float32 steps beside a float32 sequence
+
+
+def test_a_text_comes_piece_by_piece(model: LanguageModel) -> None:
+    pieces = list(generate_text(model, "The", length=50, seed=6))
+    assert len(pieces) == 50
+    assert "".join(pieces) == generate(model, "The", length=50, seed=6)[0].text
+
+
 def test_an_empty_prompt_starts_a_line(model: LanguageModel) -> None:
     assert generate(model, "", length=20, seed=1)[0].text == generate(model, "\n", length=20, seed=1)[0].text
     one_line = TextCorpus.from_text("abcabc" * 20)
@@ -110,7 +166,17 @@ def test_bad_arguments_are_named(model: LanguageModel, arguments: dict[str, obje
         generate(model, **arguments)
 
 
-@pytest.mark.parametrize("options", [{"temperature": -1.0}, {"temperature": math.nan}, {"top_k": -1}, {"top_p": 0.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": -1.0},
+        {"temperature": math.nan},
+        {"top_k": -1},
+        {"top_p": 0.0},
+        {"typical_p": 0.0},
+        {"repetition_penalty": 0.5},
+    ],
+)
 def test_bad_sampling_options(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         SamplingOptions(**options)

@@ -12,6 +12,7 @@ from rnncore._messages import message
 from rnncore.cli.convert import convert
 from rnncore.cli.demo import demo
 from rnncore.cli.score import evaluate, predict
+from rnncore.cli.score_text import score
 from rnncore.cli.show import info, plot
 from rnncore.cli.text import sample
 from rnncore.cli.train import train_app
@@ -42,6 +43,7 @@ train_app.command("tag")(tag)
 app.add_typer(train_app, name="train")
 app.command("eval")(evaluate)
 app.command()(predict)
+app.command()(score)
 app.command()(sample)
 app.command()(info)
 app.command()(plot)

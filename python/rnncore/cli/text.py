@@ -21,10 +21,20 @@ def sample(
     top_p: float = typer.Option(
         1.0, "--top-p", metavar="X", help="Choose among the likeliest with this probability together."
     ),
+    typical_p: float = typer.Option(1.0, "--typical-p", metavar="X", help="Choose among the typically surprising."),
+    repetition_penalty: float = typer.Option(
+        1.0, "--repetition-penalty", metavar="X", help="Above 1: tokens that came already are less likely."
+    ),
+    forbid: list[str] = typer.Option([], "--forbid", metavar="TOKEN", help="Never draw it; several times."),
+    log_probs: bool = typer.Option(False, "--log-probs", help="With --json: each token's log-probability."),
+    stream: bool = typer.Option(False, "--stream", help="Print one text as it comes."),
     stop: list[str] = typer.Option([], "--stop", help="End where this text appears; may be given several times."),
     num_samples: int = typer.Option(1, "--num-samples", metavar="N", help="How many texts."),
     beams: int = typer.Option(
         0, "--beams", metavar="N", help="Beam search for the likeliest text instead of sampling."
+    ),
+    length_penalty: float = typer.Option(
+        0.0, "--length-penalty", metavar="X", help="With --beams and --stop TOKEN: above 0 favours longer texts."
     ),
     seed: int = typer.Option(0, "--seed", metavar="N", help="Of the random numbers."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
@@ -34,18 +44,32 @@ def sample(
 
     Example: rnncore sample runs/book --prompt "ROMEO:" --length 500 --temperature 0.8
     """
-    from rnncore.generate import SamplingOptions, beam_search, generate
+    from rnncore.generate import SamplingOptions, beam_search, generate, generate_text
 
-    options = SamplingOptions(temperature, top_k, top_p)
+    options = SamplingOptions(temperature, top_k, top_p, typical_p, repetition_penalty, tuple(forbid))
     set_threads(threads)
     model = load_language_model(run)
     level = model.require_vocabulary().level
+    if stream:
+        if beams or stop or as_json or log_probs or num_samples != 1:
+            raise typer.BadParameter("one text, without --beams, --stop, --json and --log-probs", param_hint="--stream")
+        typer.echo(joined(prompt, "", level), nl=False)
+        for piece in generate_text(model, prompt, length=length, options=options, seed=seed):
+            typer.echo(piece, nl=False)
+        typer.echo()
+        return
     if beams:
-        results = [beam_search(model, prompt, length=length, beams=beams)]
+        results = [beam_search(model, prompt, length=length, beams=beams, alpha=length_penalty, stop=stop)]
     else:
-        results = generate(model, prompt, length=length, options=options, stop=stop, num_samples=num_samples, seed=seed)
+        results = generate(
+            model, prompt, length=length, options=options, stop=stop, num_samples=num_samples, seed=seed,
+            log_probs=log_probs,
+        )  # fmt: skip
     if as_json:
-        typer.echo(json.dumps([{"prompt": prompt, "text": one.text, "stopped": one.stopped} for one in results]))
+        records = [{"prompt": prompt, "text": one.text, "stopped": one.stopped} for one in results]
+        if log_probs:
+            records = [{**record, "log_probs": one.log_probs} for record, one in zip(records, results, strict=True)]
+        typer.echo(json.dumps(records))
         return
     for number, one in enumerate(results, start=1):
         if len(results) > 1:
