@@ -13,8 +13,9 @@ struct Case {
   bool additive;
 };
 // Sizes around whole vectors (8 and 16 lanes), single steps, a sequence of no key.
-const Case kCases[] = {{1, 1, 1, 1, 1, {}, false},        {3, 4, 2, 5, 3, {4, 2}, false}, {2, 9, 3, 8, 19, {1, 9, 0}, false},
-                       {1, 1, 1, 1, 1, {}, true},         {3, 4, 2, 5, 3, {4, 2}, true},  {2, 3, 3, 19, 8, {1, 3, 0}, true},
+const Case kCases[] = {{1, 1, 1, 1, 1, {}, false},         {3, 4, 2, 5, 3, {4, 2}, false},
+                       {2, 9, 3, 8, 19, {1, 9, 0}, false}, {1, 1, 1, 1, 1, {}, true},
+                       {3, 4, 2, 5, 3, {4, 2}, true},      {2, 3, 3, 19, 8, {1, 3, 0}, true},
                        {4, 10, 2, 16, 33, {10, 7}, false}};
 
 struct Problem {
@@ -23,7 +24,8 @@ struct Problem {
 };
 Problem problem_of(const Case& c, DType dtype = DType::float64) {
   Problem p;
-  p.in = {numbers({c.Tq, c.N, c.K}, 1, dtype), numbers({c.Ts, c.N, c.K}, 2, dtype), numbers({c.Ts, c.N, c.V}, 3, dtype)};
+  p.in = {numbers({c.Tq, c.N, c.K}, 1, dtype), numbers({c.Ts, c.N, c.K}, 2, dtype),
+          numbers({c.Ts, c.N, c.V}, 3, dtype)};
   if (c.additive) p.in.push_back(numbers({c.K}, 4, dtype));
   if (!c.lengths.empty()) p.lengths = Tensor::from(c.lengths.data(), {c.N});
   return p;
@@ -61,7 +63,8 @@ TEST(Attention, IsWhatTheEquationsSay) {
         }
         for (std::int64_t f = 0; f < c.V; ++f) {
           long double want = 0;
-          for (std::int64_t s = 0; s < steps; ++s) want += share[static_cast<std::size_t>(s)] / total * element(2, s, n, f);
+          for (std::int64_t s = 0; s < steps; ++s)
+            want += share[static_cast<std::size_t>(s)] / total * element(2, s, n, f);
           EXPECT_NEAR(got.context.data<double>()[(t * c.N + n) * c.V + f], static_cast<double>(want), 1e-14);
         }
       }
@@ -106,7 +109,8 @@ TEST(Attention, APaddedSequenceIsTheSequenceAlone) {
     sum(all.context).backward();
     for (std::int64_t n = 0; n < c.N; ++n) {
       const std::int64_t steps = c.lengths[static_cast<std::size_t>(n)];
-      std::vector<Tensor> own = {leaf(slice(p.in[0], 1, n, n + 1)), leaf(slice(slice(p.in[1], 1, n, n + 1), 0, 0, steps)),
+      std::vector<Tensor> own = {leaf(slice(p.in[0], 1, n, n + 1)),
+                                 leaf(slice(slice(p.in[1], 1, n, n + 1), 0, 0, steps)),
                                  leaf(slice(slice(p.in[2], 1, n, n + 1), 0, 0, steps))};
       if (additive) own.push_back(leaf(p.in[3]));
       const Attended alone = run(own, {});

@@ -143,6 +143,23 @@ def test_entities_are_found(tmp_path: Path) -> None:
     assert "invalid BIO sequences: 0 of 100" in output
 
 
+def test_numbers_are_translated(tmp_path: Path) -> None:
+    pytest.importorskip("sacrebleu")
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "attention.svg"
+    output = run(EXAMPLES / "translation.py", "--quick", "--picture", str(picture))
+    greedy, beam = (float(score) for score in re.findall(r"beams: BLEU ([\d.]+)", output))
+    assert min(greedy, beam) > 50
+    assert "<svg" in picture.read_text(encoding="utf-8")
+
+
+def test_digits_are_spelt(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    output = run(EXAMPLES / "captions.py", "--quick", "--save", str(tmp_path / "digits.csv"))
+    assert float(re.search(r"test: ([\d.]+)% exact", output).group(1)) > 50  # type: ignore[union-attr]  # by chance: 10
+    assert (tmp_path / "digits.csv").read_text().count("\n") == 1798
+
+
 @needs_torch
 def test_character_rnn_runs_on_pytorch_with_only_the_imports_changed(tmp_path: Path) -> None:
     source = (EXAMPLES / "char_rnn_classification.py").read_text(encoding="utf-8")

@@ -9,8 +9,8 @@ constexpr const char* kName = "attention";
 void check_rows(const char* argument, const Tensor& t, const Tensor& query, std::int64_t steps, std::int64_t width) {
   check_same_dtype(kName, argument, t, query.dtype());
   const std::int64_t N = query.size(1);
-  const bool good = t.dim() == 3 && t.size(1) == N && (steps < 0 || t.size(0) == steps) &&
-                    (width < 0 || t.size(2) == width);
+  const bool good =
+      t.dim() == 3 && t.size(1) == N && (steps < 0 || t.size(0) == steps) && (width < 0 || t.size(2) == width);
   if (good) return;
   const auto wanted = [](std::int64_t size, const char* name) {
     return size < 0 ? std::string(name) : std::string(name) + " = " + std::to_string(size);
@@ -47,8 +47,7 @@ backend::Attention check_attention(const Tensor& query, const Tensor& keys, cons
   a.V = values.size(2);
   if (v.defined()) {
     check_same_dtype(kName, "v", v, a.dtype);
-    if (v.shape() != Shape{a.K})
-      throw_argument(kName, "v", "shape (K,) = " + to_string({a.K}), to_string(v.shape()));
+    if (v.shape() != Shape{a.K}) throw_argument(kName, "v", "shape (K,) = " + to_string({a.K}), to_string(v.shape()));
   }
   if (lengths.defined()) check_lengths(lengths, a.N, a.Ts);
   return a;

@@ -16,10 +16,12 @@ from rnncore.cli.score_text import score
 from rnncore.cli.show import info, plot
 from rnncore.cli.text import sample
 from rnncore.cli.train import train_app
+from rnncore.cli.train_caption import caption
 from rnncore.cli.train_classify import classify
 from rnncore.cli.train_forecast import forecast
 from rnncore.cli.train_lm import language_model
 from rnncore.cli.train_music import music
+from rnncore.cli.train_seq2seq import seq2seq
 from rnncore.cli.train_speech import speech
 from rnncore.cli.train_tag import tag
 
@@ -40,6 +42,8 @@ train_app.command("music")(music)
 train_app.command("speech")(speech)
 train_app.command("classify")(classify)
 train_app.command("tag")(tag)
+train_app.command("seq2seq")(seq2seq)
+train_app.command("caption")(caption)
 app.add_typer(train_app, name="train")
 app.command("eval")(evaluate)
 app.command()(predict)

@@ -73,8 +73,9 @@ class TrainingProgress(Callback):
         """Take in the numbers of an update and show them now and then."""
         self._loss.add(loss)
         self._norm.add(grad_norm)
-        self._items += trainer.progress.epoch_items - self._epoch_items
-        self._epoch_items = trainer.progress.epoch_items
+        seen = trainer.progress.epoch_items
+        self._items += seen - self._epoch_items if seen > self._epoch_items else seen  # else: an epoch has begun
+        self._epoch_items = seen
         now = time.perf_counter()
         if now - self._shown < (_REFRESH if self._bar is not None else self._PLAIN_SECONDS):
             return
@@ -93,7 +94,6 @@ class TrainingProgress(Callback):
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
         """One line for the epoch."""
-        self._epoch_items = trainer.progress.epoch_items
         parts = [f"epoch {record['epoch']:>3}", f"train {_number(record['loss'])}"]
         scores = {name.removeprefix("valid_"): value for name, value in record.items() if name.startswith("valid_")}
         parts += [f"{'valid' if name == 'loss' else name} {_number(value)}" for name, value in scores.items()]

@@ -3,15 +3,18 @@
 from rnncore.data.acoustic import AcousticFeatures
 from rnncore.data.audio import Speech, Utterance, labels_of, read_speech, read_wav
 from rnncore.data.batches import IGNORE, Chunk, SentenceBatch, Sentences, Streams
+from rnncore.data.captions import CaptionCorpus, Captioned, CaptionSource, read_captions
 from rnncore.data.corpus import TextCorpus, tinyshakespeare
 from rnncore.data.label_corpora import ClassCorpus, TagCorpus
 from rnncore.data.label_sources import ClassSource, TagSource
 from rnncore.data.labelled import Example, Examples, read_examples
 from rnncore.data.music import Music, piece_of, read_music, roll_of
+from rnncore.data.pairs import Pair, PairCorpus, Pairs, PairSource, build_vocabulary, read_pairs
 from rnncore.data.prefetch import Prefetcher
 from rnncore.data.series import Series, airline_passengers, parse_series, read_series
 from rnncore.data.source import TextSource
 from rnncore.data.splits import bucketed, padding, stratified_folds, stratified_split
+from rnncore.data.subwords import Subwords, vocabulary_from_json
 from rnncore.data.tagged import Sentence, TaggedSentences, is_bio, read_sentences
 from rnncore.data.text import decode_utf8, read_bytes, read_text
 from rnncore.data.vectors import load_vectors
@@ -22,12 +25,19 @@ __all__ = [
     "IGNORE",
     "UNKNOWN",
     "AcousticFeatures",
+    "CaptionCorpus",
+    "CaptionSource",
+    "Captioned",
     "Chunk",
     "ClassCorpus",
     "ClassSource",
     "Example",
     "Examples",
     "Music",
+    "Pair",
+    "PairCorpus",
+    "PairSource",
+    "Pairs",
     "Prefetcher",
     "Sentence",
     "SentenceBatch",
@@ -35,6 +45,7 @@ __all__ = [
     "Series",
     "Speech",
     "Streams",
+    "Subwords",
     "TagCorpus",
     "TagSource",
     "TaggedSentences",
@@ -44,6 +55,7 @@ __all__ = [
     "Vocabulary",
     "airline_passengers",
     "bucketed",
+    "build_vocabulary",
     "decode_utf8",
     "is_bio",
     "labels_of",
@@ -52,8 +64,10 @@ __all__ = [
     "parse_series",
     "piece_of",
     "read_bytes",
+    "read_captions",
     "read_examples",
     "read_music",
+    "read_pairs",
     "read_sentences",
     "read_series",
     "read_speech",
@@ -63,5 +77,6 @@ __all__ = [
     "stratified_folds",
     "stratified_split",
     "tinyshakespeare",
+    "vocabulary_from_json",
     "words_of",
 ]

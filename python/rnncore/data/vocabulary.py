@@ -245,6 +245,10 @@ class Vocabulary:
             raise ValueError(message("encode", "tokens", f"the {len(self)} tokens of the vocabulary", repr(lacking)))
         return np.array(ids, dtype=self.dtype)
 
+    def pieces(self, ids: Iterable[int] | Ids) -> list[str]:
+        """The token of each id; of a byte its two hexadecimal digits."""
+        return [f"{int(index):02x}" if self.level == "byte" else self.tokens[int(index)] for index in ids]
+
     def decode(self, ids: Iterable[int] | Ids) -> str:
         """The text of ids (n,): characters and bytes joined, words with blanks, ``<eos>`` as a line end.
 

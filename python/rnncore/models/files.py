@@ -19,7 +19,10 @@ _CLASSES = {  # kind in the file -> module:class, imported when first met
     "transcriber": "rnncore.models.transcriber:Transcriber",
     "classifier": "rnncore.models.classifier:Classifier",
     "tagger": "rnncore.models.tagger:Tagger",
+    "seq2seq": "rnncore.models.seq2seq:Seq2Seq",
+    "captioner": "rnncore.models.captioner:Captioner",
 }
+_PYTHON_ONLY = ("seq2seq", "captioner")  # kinds that the engine has no specification for: `to_dict` stands in the file
 _TIED = "head.weight"  # not stored when it is the embedding's
 
 
@@ -38,6 +41,8 @@ def model_class(kind: str) -> type[Model]:
 
 def save(model: Model, path: PathLike) -> None:
     """See `Model.save`."""
+    if model.kind in _PYTHON_ONLY:
+        return _save_python_only(model, path)
     spec = model.spec()
     parameters = file_parameters(model)
     assets = model.assets()
@@ -45,6 +50,7 @@ def save(model: Model, path: PathLike) -> None:
     facts = json.dumps(model.training_facts, allow_nan=False)
     rest = json.dumps(assets or None, allow_nan=False)
     _core.save_model(os.fspath(path), spec, parameters, json.dumps(vocabulary), facts, rest)
+    return None
 
 
 def file_parameters(model: Model) -> dict[str, Tensor]:
@@ -60,6 +66,8 @@ def load(path: PathLike, *, generator: Generator | None = None) -> Model:
         OSError: no such file, a truncated or foreign one.
     """
     name = os.fspath(path)
+    if _kind_in(name) in _PYTHON_ONLY:
+        return _load_python_only(name, generator)
     spec, parameters, vocabulary_json, training_json, assets_json = _core.load_model(name)
     try:
         assets: dict[str, Any] = {**(json.loads(assets_json) or {}), "vocabulary": json.loads(vocabulary_json)}
@@ -72,4 +80,56 @@ def load(path: PathLike, *, generator: Generator | None = None) -> Model:
     if spec.tie_weights:
         parameters = {**parameters, _TIED: parameters["embedding.weight"]}
     model.load_state_dict(parameters)
+    return model
+
+
+def _parameters_once(model: Model) -> dict[str, Tensor]:
+    """By name; a parameter that has two names stands under its first."""
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def _save_python_only(model: Model, path: PathLike) -> None:
+    """The file of other kinds, with `to_dict` for a specification."""
+    facts = {
+        "version": 1,
+        "model": {"kind": model.kind, **model.to_dict()},
+        "vocabulary": None,
+        "training": model.training_facts,
+        "assets": model.assets(),
+    }
+    text = json.dumps(facts, allow_nan=False)
+    _core.save_tensors(os.fspath(path), _parameters_once(model), {"rnncore": text})
+
+
+def _kind_in(path: str) -> str | None:
+    """The kind of model in a file, from its header alone; None: whoever reads the file says what is wrong with it."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size)) if size <= os.path.getsize(path) else {}  # noqa: PTH202
+        kind = json.loads(header["__metadata__"]["rnncore"])["model"]["kind"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return kind if isinstance(kind, str) else None
+
+
+def _load_python_only(path: str, generator: Generator | None) -> Model:
+    tensors, metadata = _core.load_tensors(path)
+    try:
+        facts = json.loads(metadata["rnncore"])
+        if facts["version"] != 1:
+            raise ValueError(f"version {facts['version']}")
+        config = dict(facts["model"])
+        model = model_class(config.pop("kind")).from_dict(config, facts["assets"], generator=generator)
+        own = _parameters_once(model)
+        if set(own) != set(tensors):
+            raise ValueError(f"parameters {', '.join(sorted(set(own) ^ set(tensors)))} missing or unused")
+        dtypes = {value.dtype for value in tensors.values()} - {config["dtype"]}
+        if dtypes:
+            raise ValueError(f"parameters of {', '.join(sorted(dtypes))} in a {config['dtype']} model")
+        model.load_state_dict(tensors, strict=False)  # all but second names of tied parameters
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise OSError(message("load model", path, "a model that this version knows", str(error))) from None
+    training = facts["training"]
+    model.training_facts = training if isinstance(training, dict) else None
     return model

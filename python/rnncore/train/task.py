@@ -26,6 +26,8 @@ _CLASSES = {  # kind of model -> module:class of its task, imported when first m
     "transcriber": "rnncore.train.speech:SpeechTask",
     "classifier": "rnncore.train.classify:ClassifyTask",
     "tagger": "rnncore.train.tag:TagTask",
+    "seq2seq": "rnncore.train.seq2seq:Seq2SeqTask",
+    "captioner": "rnncore.train.caption:CaptionTask",
 }
 
 

@@ -166,14 +166,11 @@ void AdditiveBackward(std::int64_t m, std::int64_t n, std::int64_t F, Rows<const
       for (std::int64_t f = 0; f < F; f += lanes) {
         const std::int64_t count = HWY_MIN(lanes, F - f);
         const bool whole = count == lanes;
-        const auto load = [&](const T* p) HWY_ATTR {
-          return whole ? hn::LoadU(d, p + f) : LoadPart(d, p + f, count);
-        };
+        const auto load = [&](const T* p) HWY_ATTR { return whole ? hn::LoadU(d, p + f) : LoadPart(d, p + f, count); };
         auto a = load(dq), b = load(dk), c = load(out.dv);
         AddBack(d, g, load(q[i]), load(k[j]), load(v), a, b, c);
-        const auto store = [&](auto value, T* p) HWY_ATTR {
-          whole ? hn::StoreU(value, d, p + f) : StorePart(d, value, p + f, count);
-        };
+        const auto store = [&](auto value, T* p)
+                               HWY_ATTR { whole ? hn::StoreU(value, d, p + f) : StorePart(d, value, p + f, count); };
         store(a, dq);
         store(b, dk);
         store(c, out.dv);
