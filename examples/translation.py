@@ -4,8 +4,8 @@
     python examples/translation.py --train 'train.{de,en}.gz' --valid 'val.{de,en}.gz' --test 'test.{de,en}.gz'
     python examples/translation.py --quick                     # numbers in words, made here; no extra needed
 
-The same as `rnncore train seq2seq --train ... --lower --tie`, step by step. Multi30k (non-commercial) is read from where
-you have it.
+The same as `rnncore train seq2seq --train ... --lower --tie`, step by step. Multi30k (for non-commercial use) is read
+from where you have it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from rnncore.text_metrics import bleu, draw_attention
 from rnncore.train import Callback, KeepBest, TrainConfig, Trainer
 from rnncore.train.seq2seq import Seq2SeqTask
 
+GERMAN = ("null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun")
+ENGLISH = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SMALL = {"vocabulary": 60, "hidden": 32, "embedding": 16, "epochs": 20, "lr": 2e-2, "dropout": 0.0}
 
 
@@ -38,11 +40,9 @@ class PrintEpochs(Callback):
 
 def numbers(folder: Path, name: str, count: int, seed: int) -> str:
     """German digits, and the English ones the other way round."""
-    german = "null eins zwei drei vier fünf sechs sieben acht neun".split()
-    english = "zero one two three four five six seven eight nine".split()
     draw = random.Random(seed)
     rows = [[draw.randrange(10) for _ in range(draw.randint(2, 6))] for _ in range(count)]
-    lines = (f"{' '.join(german[n] for n in row)}\t{' '.join(english[n] for n in reversed(row))}\n" for row in rows)
+    lines = (f"{' '.join(GERMAN[n] for n in row)}\t{' '.join(ENGLISH[n] for n in reversed(row))}\n" for row in rows)
     (folder / name).write_text("".join(lines), encoding="utf-8")
     return str(folder / name)
 

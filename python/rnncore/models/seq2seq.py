@@ -58,7 +58,7 @@ class PairBatch:
 
 @dataclass(frozen=True)
 class Memory:
-    """What the encoder made of N texts: its outputs (Ts, N, 2E), what queries are compared with, the decoder's start."""
+    """What the encoder made of N texts: its outputs (Ts, N, 2 [H/2]), keys for queries, the decoder's first state."""
 
     outputs: Tensor
     keys: Tensor
