@@ -14,6 +14,18 @@ from numpy.typing import NDArray
 from rnncore._messages import message
 
 
+def require_bleu() -> Any:
+    """The library.
+
+    Raises:
+        ImportError: sacrebleu is missing.
+    """
+    try:
+        return importlib.import_module("sacrebleu.metrics")
+    except ImportError:
+        raise ImportError("BLEU needs sacrebleu; install it with: pip install 'rnncore[uses]'") from None
+
+
 @dataclass(frozen=True)
 class Bleu:
     """A corpus BLEU in per cent, and sacrebleu's signature, which says how texts were cut into tokens."""
@@ -37,11 +49,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], *, lower: bool = 
     """
     if len(hypotheses) != len(references):
         raise ValueError(message("bleu", "references", str(len(hypotheses)), str(len(references))))
-    try:
-        library = importlib.import_module("sacrebleu.metrics")
-    except ImportError:
-        raise ImportError("BLEU needs sacrebleu; install it with: pip install 'rnncore[uses]'") from None
-    metric = library.BLEU(lowercase=lower, tokenize=tokenize)
+    metric = require_bleu().BLEU(lowercase=lower, tokenize=tokenize)
     score = metric.corpus_score(list(hypotheses), [list(references)]).score
     return Bleu(float(score), str(metric.get_signature()))
 

@@ -30,7 +30,7 @@ def caption(
     dropout: float = typer.Option(0.0, "--dropout", metavar="X", help="Probability, in [0, 1)."),
     beams: int = typer.Option(3, "--beams", metavar="N", help="Of the search."),
     batch: int = typer.Option(32, "--batch", metavar="N", help="Captions of an update."),
-    epochs: options.Epochs = None,
+    epochs: options.EpochsOrSteps = None,
     steps: options.Steps = None,
     optimizer: options.Optimizer = "adam",
     lr: options.Rate = 2e-3,

@@ -37,7 +37,7 @@ def seq2seq(
     alpha: float = typer.Option(1.0, "--alpha", metavar="X", help="Of its length penalty; 0: none."),
     select: str = typer.Option("loss", "--select", metavar="NAME", help="Best model by validation loss or bleu."),
     batch: int = typer.Option(64, "--batch", metavar="N", help="Pairs of an update."),
-    epochs: options.Epochs = None,
+    epochs: options.EpochsOrSteps = None,
     steps: options.Steps = None,
     optimizer: options.Optimizer = "adam",
     lr: options.Rate = 1e-3,

@@ -12,7 +12,7 @@ import numpy as np
 from rnncore._messages import message
 from rnncore.data import Pair, PairCorpus, PairSource, bucketed, padding, read_pairs
 from rnncore.models.seq2seq import PairBatch, Seq2Seq
-from rnncore.text_metrics import bleu, draw_attention
+from rnncore.text_metrics import bleu, draw_attention, require_bleu
 from rnncore.train.batch_feed import BatchFeed
 from rnncore.train.config import TrainConfig
 from rnncore.train.task import Objective, Task
@@ -59,6 +59,7 @@ class Seq2SeqTask(Task):
 
     kind: ClassVar[str] = "seq2seq"
     items = "tokens"
+    eval_options: ClassVar[tuple[str, ...]] = ("picture",)
 
     def __init__(
         self, corpus: PairCorpus, source: PairSource | None = None, *, select: str = "loss", max_length: int = 100
@@ -83,6 +84,8 @@ class Seq2SeqTask(Task):
             wanted, found = getattr(self.corpus, side).to_json(), getattr(model, side).to_json()
             if wanted != found:
                 raise ValueError(message("train", "model", f"the corpus's {side} vocabulary", "another"))
+        if self.corpus.test or (self.corpus.valid and self.objective.name == "bleu"):
+            require_bleu()  # before hours of training, not after
         self._model = model
 
     def feed(self, config: TrainConfig) -> BatchFeed:
