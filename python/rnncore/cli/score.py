@@ -18,7 +18,9 @@ def evaluate(
     run: Path = RUN_ARGUMENT,
     text: Path = typer.Option(..., "--text", "--data", help="What to score (UTF-8; .gz too).", show_default=False),
     format: str | None = typer.Option(None, "--format", metavar="NAME", help="Of the data; default: as in training."),
-    picture: Path | None = typer.Option(None, "--picture", help="Of a classifier: draw the confusion matrix."),
+    picture: Path | None = typer.Option(
+        None, "--picture", help="Draw a classifier's confusion matrix, or where a translator looked."
+    ),
     transcripts: Path | None = typer.Option(
         None, "--transcripts", help="Of recordings: what is said, a CSV file; default: as in training."
     ),
