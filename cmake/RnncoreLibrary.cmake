@@ -26,8 +26,8 @@ file(GLOB_RECURSE RNNCORE_SOURCES CONFIGURE_DEPENDS
   ${PROJECT_SOURCE_DIR}/cpp/src/core/*.cpp
   ${PROJECT_SOURCE_DIR}/cpp/src/io/*.cpp)
 add_library(rnncore_objects OBJECT ${RNNCORE_SOURCES})
-# Double precision is for checks more than for speed; files, checks and start values run once: -Os there keeps the
-# library below 5 MB (tests/python/test_package.py).
+# Double precision is for checks more than for speed; files, checks, start values and the tape's bookkeeping run once a
+# pass, not once a step: -Os there keeps the library below 5 MB (tests/python/test_package.py).
 set(RNNCORE_SMALL_SOURCES ${RNNCORE_SOURCES})
 list(FILTER RNNCORE_SMALL_SOURCES INCLUDE REGEX "_kernels_f64\\.cpp$|recurrent_gates\\.cpp$|/src/io/|/core/(attention|c_api|cell|clustered_softmax|explain|linalg|losses|losses_value|model|model_head|model_stream|ops_product|optim|output_stream|probed_layer|recurrent|recurrent_spec|tape|text|vocabulary)\\.cpp$")
 set_source_files_properties(${RNNCORE_SMALL_SOURCES} PROPERTIES COMPILE_OPTIONS "$<$<NOT:$<CONFIG:Debug>>:-Os>")

@@ -64,6 +64,39 @@ TEST(Storage, CopiesOfOlderVersionsMakeRoomFirst) {
   EXPECT_EQ(p.storage.packs(), 3u);
 }
 
+TEST(Storage, AForgottenCopyIsMadeAnew) {
+  Packs p;
+  p.use(1);
+  p.use(2);
+  p.storage.forget_packed(1);
+  p.storage.forget_packed(3);  // there is none
+  EXPECT_EQ(p.storage.packs(), 1u);
+  p.use(2);
+  EXPECT_EQ(p.made, 2);
+  p.use(1);
+  EXPECT_EQ(p.made, 3);
+}
+
+// Backward over many rows gives the forward copies back before it makes its own; over few rows it keeps them.
+TEST(Storage, BackwardOverManyRowsDropsForwardCopies) {
+  const auto copies_after = [](std::int64_t steps) {
+    RecurrentSpec spec;
+    spec.input_size = 4;
+    spec.layers = {{CellKind::lstm, 8}};
+    std::vector<Tensor> weights;
+    for (const ParameterInfo& info : parameters_of(spec)) {
+      weights.push_back(Tensor::full(info.shape, 0.1));
+      weights.back().set_requires_grad(true);
+    }
+    RecurrentInput input;
+    input.x = Tensor::full({steps, 2, 4}, 1.0);
+    sum(recurrent(spec, weights, input).y).backward();
+    return weights[0].impl()->storage->packs();  // weight_ih, whose other orientation only x's gradient would need
+  };
+  EXPECT_EQ(copies_after(16), 1u);
+  EXPECT_EQ(copies_after(256), 0u);
+}
+
 TEST(Storage, SlicesOfAWeightDoNotPileUp) {
   const Tensor weight = Tensor::full({200, 8}, 0.5), x = Tensor::full({2, 8}, 1.0);
   for (std::int64_t i = 0; i < 199; ++i) linear(x, slice(weight, 0, i, i + 1), {});

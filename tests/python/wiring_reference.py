@@ -142,9 +142,7 @@ def _run_row(spec: dict[str, Any], p: Arrays, x: np.ndarray, state: Arrays, star
     after: Arrays = {}
     connection = spec.get("connection", "none")
     seen, below, clock = [x], x, 0
-    periods = any(
-        layer.get("period", 1) > 1 or "group_periods" in layer.get("options", {}) for layer in spec["layers"]
-    )
+    periods = any(layer.get("period", 1) > 1 or "group_periods" in layer.get("options", {}) for layer in spec["layers"])
     for k, layer in enumerate(spec["layers"]):
         source = np.concatenate(seen, 1) if connection == "dense" else below
         outputs = []

@@ -158,8 +158,8 @@ class RNNCORE_EXPORT Model {
 };
 
 // Steps a whole model for N parallel streams: the same bits as `Model::forward` over the sequence. Everything is
-// allocated at construction: step() allocates nothing, locks nothing, makes no system call and, unless
-// use_threads(true) was called, starts no thread.
+// allocated at construction: step() allocates nothing, locks nothing, makes no system call and starts no thread, unless
+// use_threads(true) was called.
 class RNNCORE_EXPORT ModelStream {
  public:
   explicit ModelStream(const Model& model, std::int64_t batch = 1);

@@ -117,8 +117,8 @@ RNNCORE_EXPORT RecurrentOutput recurrent(const RecurrentSpec& spec, const std::v
                                          const RecurrentInput& input);
 
 // Steps a stack one time step at a time for N parallel streams; the same bits as `recurrent`.
-// Everything is allocated at construction: step() allocates nothing, locks nothing and, unless use_threads(true) was
-// called, starts no thread.
+// Everything is allocated at construction: step() allocates nothing, locks nothing and starts no thread, unless
+// use_threads(true) was called.
 // Made for the instruction set in use then: after set_target() (tests, benchmarks) make the stream again.
 class RNNCORE_EXPORT Stream {
  public:

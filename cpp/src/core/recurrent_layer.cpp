@@ -24,17 +24,20 @@ void drop_faster_groups(const LayerSpec& layer, Tensor w) {
     drop_faster_groups(layer, w.mutable_data<float>(), w.size(0));
 }
 
-// One packed copy, cached on the weight's storage.
-backend::PackedPtr packed(backend::RecurrentPack layout, const LayerSpec& layer, const Tensor& w) {
-  const TensorImpl& impl = *w.impl();
-  const Device device = w.device();
-  // A storage belongs to one weight in practice; the key tells slices and uses with other sizes apart all the same.
+// A storage belongs to one weight in practice; the key tells slices and uses with other sizes apart all the same.
+std::uint64_t pack_key(backend::RecurrentPack layout, const LayerSpec& layer, const Tensor& w) {
   std::uint64_t key = 1 + static_cast<std::uint64_t>(layout) + 16 * static_cast<std::uint64_t>(layer.cell);
   for (const std::int64_t part :
-       {layer.hidden_size, w.size(0), w.size(1), impl.offset, static_cast<std::int64_t>(w.dtype()),
+       {layer.hidden_size, w.size(0), w.size(1), w.impl()->offset, static_cast<std::int64_t>(w.dtype()),
         static_cast<std::int64_t>(layer.options.group_periods.size())})
     key = (key ^ static_cast<std::uint64_t>(part)) * 0x9E3779B97F4A7C15ull + (key >> 29);
-  return impl.storage->packed(key, backend::pack_epoch(device), [&] {
+  return key;
+}
+
+// One packed copy, cached on the weight's storage.
+backend::PackedPtr packed(backend::RecurrentPack layout, const LayerSpec& layer, const Tensor& w) {
+  const Device device = w.device();
+  return w.impl()->storage->packed(pack_key(layout, layer, w), backend::pack_epoch(device), [&] {
     if (of_state(layout) && !layer.options.group_periods.empty()) {
       const Tensor seen = w.detach().clone();
       drop_faster_groups(layer, seen);
@@ -174,6 +177,7 @@ std::vector<Tensor> backward(const Kept& kept, const std::vector<Tensor>& dout) 
   b.masks = kept.masks.raw();
   LayerSpec layer{g.cell, g.H, g.options};
   layer.proj_size = g.P;
+  forget_forward_weights(layer, p, g.T * g.N);
   add_backward_weights(layer, p, kept.wanted[kX], b.weights);
   const Tensor x = saved(kX), h0 = saved(kH0);
   b.x = x.raw();
@@ -276,6 +280,21 @@ backend::RowStack::Layer row_layer(const LayerSpec& layer, const LayerParameters
   row.bias_ih = raw_or_null(p.bias_ih);
   row.bias_hh = raw_or_null(p.bias_hh);
   return row;
+}
+
+// An update follows backward in all likelihood and makes these copies stale: after many rows, where packing again would
+// cost little, their memory is better given back before backward asks for its own.
+void forget_forward_weights(const LayerSpec& layer, const LayerParameters& p, std::int64_t rows) {
+  constexpr std::int64_t kManyRows = 512;
+  if (rows < kManyRows) return;
+  using Pack = backend::RecurrentPack;
+  const auto forget = [&](Pack layout, const Tensor& w) {
+    w.impl()->storage->forget_packed(pack_key(layout, layer, w));
+  };
+  forget(Pack::input, p.weight_ih);
+  if (!p.weight_hh.defined()) return;
+  forget(Pack::recurrent, p.weight_hh);
+  forget(Pack::recurrent_second, p.weight_hh);
 }
 
 void add_backward_weights(const LayerSpec& layer, const LayerParameters& p, bool want_dx,

@@ -43,6 +43,7 @@ backend::RecurrentWeights forward_weights(const LayerSpec& layer, const LayerPar
 backend::RowStack::Layer row_layer(const LayerSpec& layer, const LayerParameters& p);
 void add_backward_weights(const LayerSpec& layer, const LayerParameters& p, bool want_dx,
                           backend::RecurrentWeights& weights);
+void forget_forward_weights(const LayerSpec& layer, const LayerParameters& p, std::int64_t rows);
 
 // The states of one layer and direction. past (d_max - 1, N, R): h of two steps ago, three steps ago, ...
 struct LayerState {

@@ -33,8 +33,8 @@ class Storage {
   // From now on others may write to the memory unseen (DLPack): no packed copy outlives its use.
   void share() { shared_.store(true, std::memory_order_release); }
 
-  // The packed copy for `key`, made by `make()` when there is none for the current version and target epoch. At most
-  // kMostPacks are kept: copies of older versions go first, then the one that was used least recently.
+  // The packed copy for `key`, made by `make()` when there is none for the current version and target epoch. Copies of
+  // older versions go first; at most kMostPacks are kept, the one that was used least recently goes.
   template <typename Make>
   backend::PackedPtr packed(std::uint64_t key, std::uint64_t epoch, const Make& make) {
     if (shared_.load(std::memory_order_acquire)) return make();
@@ -42,16 +42,23 @@ class Storage {
     // Another thread is packing. After a fork it may be one that the child does not have: never wait for it.
     if (!lock.owns_lock()) return make();
     const std::uint64_t now = version();
-    const auto current = [now, epoch](const Pack& p) { return p.version == now && p.epoch == epoch; };
+    const auto stale = [now, epoch](const Pack& p) { return p.version != now || p.epoch != epoch; };
+    packs_.erase(std::remove_if(packs_.begin(), packs_.end(), stale), packs_.end());  // first: their memory is reused
     auto found = std::find_if(packs_.begin(), packs_.end(), [key](const Pack& p) { return p.key == key; });
-    if (found == packs_.end() || !current(*found)) {
+    if (found == packs_.end()) {
       const backend::PackedPtr value = make();
-      if (found == packs_.end()) found = std::find_if_not(packs_.begin(), packs_.end(), current);
-      if (found == packs_.end()) found = room();
+      found = room();
       *found = {key, now, epoch, 0, value};
     }
     found->last_use = ++uses_;
     return found->value;
+  }
+  // Whoever still uses the copy for `key` keeps it; the next one asked for is made anew.
+  void forget_packed(std::uint64_t key) {
+    const std::unique_lock<std::mutex> lock(pack_mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) return;
+    packs_.erase(std::remove_if(packs_.begin(), packs_.end(), [key](const Pack& p) { return p.key == key; }),
+                 packs_.end());
   }
   static constexpr std::size_t kMostPacks = 32;  // a weight in every layout, and slices of it
   std::size_t packs() const { return packs_.size(); }

@@ -139,8 +139,13 @@ std::int64_t parts_for(const Layout<T>& l, int threads) {
   const auto up = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
   const std::int64_t rows_each = up(l.N, threads);
   const double block = l.step_work() / static_cast<double>(l.blocks * l.N);  // multiply-adds of a row
-  const double by_rows = block * static_cast<double>(l.blocks * std::max(kFewRows, rows_each));
-  const double by_units = block * static_cast<double>(up(l.blocks, threads) * l.N) + kBarrier + kExchange * l.N * l.H;
+  // Weights beyond the second cache come from the third at every step: by rows each member reads all of them.
+  constexpr double kSecondCache = 1 << 20, kRead = 4;  // bytes; multiply-adds that it costs to read a weight
+  const double weights = block * static_cast<double>(l.blocks);
+  const double reading = !l.training && weights * sizeof(T) > kSecondCache ? kRead * weights : 0;
+  const double by_rows = block * static_cast<double>(l.blocks * std::max(kFewRows, rows_each)) + reading;
+  const double by_units =
+      block * static_cast<double>(up(l.blocks, threads) * l.N) + kBarrier + kExchange * l.N * l.H + reading / threads;
   return rows_each >= kFewRows && by_rows <= by_units ? threads : 1;
 }
 // Too little work a step for a barrier: one member walks through time while the others wait. With one row, whose steps

@@ -1,4 +1,4 @@
-// The one-row step kernel for every instruction set. Contract: recurrent_row.h. Included by recurrent_kernels-inl.h,
+// The one-row step kernel for every instruction set. Contract: recurrent_row.h. Included by recurrent_forward-inl.h,
 // whose layout of blocks it shares.
 #if defined(RNNCORE_RECURRENT_ROW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RNNCORE_RECURRENT_ROW_INL_H_
