@@ -45,7 +45,8 @@ const CellKernels<T>& cell_kernels() {
     k.backward_tile = tile_rows(kBackwardVectors);
     k.forward[0] = S::forward;
     k.backward[0] = S::backward;
-    if constexpr (Cell::kStages == 1 && !Cell::kOptions) k.row = Row<Cell, D, S::UB>::step;
+    // Without vectors the kernel for many rows serves one row too: its own would be the largest part of the library.
+    if constexpr (Cell::kStages == 1 && !Cell::kOptions && HWY_TARGET != HWY_SCALAR) k.row = Row<Cell, D, S::UB>::step;
     if constexpr (Cell::kStages == 2) {
       k.second_first = Cell::kSecondFirst;
       k.second_count = Cell::kSecondCount;
