@@ -10,6 +10,7 @@ from rnncore._messages import message
 
 if TYPE_CHECKING:
     from rnncore.inspect.flow import LagProfile
+    from rnncore.report.figures import Figure
 
 _TRAIN, _VALID, _SMOOTH = "#9db8d9", "#d1495b", "#1f4e8c"
 _FLOOR = 1e-8  # what is smaller is not drawn
@@ -97,6 +98,59 @@ def lag_curves(
         axes.spines[side].set_visible(False)
     axes.legend(frameon=False)
     _save(figure, path, dpi)
+
+
+def draw_figures(figures: Sequence[Figure], path: str | os.PathLike[str], *, dpi: int = 150) -> None:
+    """Draw the figures of a report (`report.chosen`), two beside each other.
+
+    Args:
+        figures: at least one.
+        path: the picture; its ending decides the format (png, svg, pdf).
+        dpi: of a png; default 150.
+
+    Raises:
+        ImportError: matplotlib is missing: ``pip install 'rnncore[plot]'``.
+        ValueError: nothing to draw, or an unknown format.
+    """
+    if not figures:
+        raise ValueError(message("plot", "figures", "at least one", "none"))
+    from rnncore.report.figures import Bars, Chart
+
+    figure_class, canvas_class = matplotlib_classes()
+    columns = min(len(figures), 2)
+    lines = -(-len(figures) // columns)
+    whole = figure_class(figsize=(6.5 * columns, 3.8 * lines), layout="constrained")
+    canvas_class(whole)
+    for number, figure in enumerate(figures, start=1):
+        axes = whole.add_subplot(lines, columns, number)
+        axes.set_title(figure.title, fontsize=10)
+        if isinstance(figure, Chart):
+            _draw_chart(axes, figure)
+        elif isinstance(figure, Bars):
+            axes.stairs(figure.counts, figure.edges, fill=True, color=_SMOOTH)
+            axes.set_xlabel("value")
+        else:
+            ends = figure.x if len(figure.x) > 1 else [figure.x[0] - 0.5, figure.x[0] + 0.5]
+            extent = (ends[0], ends[-1], figure.y[0] - 0.5, figure.y[-1] + 0.5)
+            image = axes.imshow(
+                figure.values.T, origin="lower", aspect="auto", extent=extent, vmin=figure.low, vmax=figure.high
+            )
+            whole.colorbar(image, ax=axes, label=figure.value_label)
+            axes.set_xlabel(figure.x_label)
+            axes.set_ylabel(figure.y_label)
+    _save(whole, path, dpi)
+
+
+def _draw_chart(axes: Any, chart: Any) -> None:
+    for curve in chart.curves:
+        style = {"alpha": 0.3, "linewidth": 0.8} if curve.faint else {"linewidth": 1.5, "label": curve.name}
+        axes.plot(curve.x, curve.y, marker="o" if curve.points else None, markersize=3, **style)
+    if chart.log_y:
+        axes.set_yscale("log")
+    axes.set_xlabel(chart.x_label)
+    axes.set_ylabel(chart.y_label)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize=8)
 
 
 def _save(figure: Any, path: str | os.PathLike[str], dpi: int) -> None:

@@ -53,6 +53,8 @@ COMMANDS = [
     "sample",
     "info",
     "plot",
+    "report",
+    "watch",
     "convert",
     "demo",
     *(f"train {kind}" for kind in KINDS),

@@ -13,7 +13,7 @@ from rnncore.cli.convert import convert
 from rnncore.cli.demo import demo
 from rnncore.cli.score import evaluate, predict
 from rnncore.cli.score_text import score
-from rnncore.cli.show import info, plot
+from rnncore.cli.show import info, plot, report
 from rnncore.cli.text import sample
 from rnncore.cli.train import train_app
 from rnncore.cli.train_caption import caption
@@ -24,6 +24,7 @@ from rnncore.cli.train_music import music
 from rnncore.cli.train_seq2seq import seq2seq
 from rnncore.cli.train_speech import speech
 from rnncore.cli.train_tag import tag
+from rnncore.cli.watch import watch
 
 INTERRUPTED = 130  # as a shell reports Ctrl-C
 
@@ -51,6 +52,8 @@ app.command()(score)
 app.command()(sample)
 app.command()(info)
 app.command()(plot)
+app.command()(report)
+app.command()(watch)
 app.command()(convert)
 app.command()(demo)
 

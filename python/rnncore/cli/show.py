@@ -1,4 +1,4 @@
-"""``rnncore info`` and ``rnncore plot``."""
+"""``rnncore info``, ``rnncore plot`` and ``rnncore report``."""
 
 from __future__ import annotations
 
@@ -34,20 +34,66 @@ def info(run: Path = RUN_ARGUMENT) -> None:
 
 
 def plot(
-    run: Path = typer.Argument(metavar="RUN", help="A run folder.", show_default=False),
+    runs: list[Path] = typer.Argument(metavar="RUN...", help="Run folders.", show_default=False),
     out: Path | None = typer.Option(None, "--out", help="The picture (png, svg, pdf); default: RUN/loss.png."),
-) -> None:
-    """Draw the loss curve of a run.
+    what: str = typer.Option(
+        "loss", "--what", metavar="NAME",
+        help="loss, perplexity, learning-rate, gradient-norm, speed; with --inspect: flow, gates, spectra, "
+        "updates, dead; or all.",
+    ),
+    csv: Path | None = typer.Option(None, "--csv", metavar="FILE", help="Write the same numbers as CSV too."),
+) -> None:  # fmt: skip
+    """Draw curves of a run, or of several together.
 
     Example: rnncore plot runs/book --out loss.svg
+
+    Example: rnncore plot runs/a runs/b --what gradient-norm --out norms.png --csv norms.csv
     """
-    from rnncore.plot import loss_curve
+    from rnncore.plot import draw_figures, loss_curve
+    from rnncore.report import Run, chosen
     from rnncore.train import RunFolder, read_log
 
-    folder = RunFolder.open(run)
-    picture = folder.picture if out is None else out
-    loss_curve(read_log(folder.log), picture, title=folder.path.resolve().name)
+    if len(runs) == 1 and what == "loss" and csv is None:
+        folder = RunFolder.open(runs[0])
+        picture = folder.picture if out is None else out
+        loss_curve(read_log(folder.log), picture, title=folder.path.resolve().name)
+        typer.echo(f"wrote {picture}")
+        return
+    found = [Run.read(run) for run in runs]
+    figures = chosen(found, what)
+    picture = found[0].folder.path / f"{what}.png" if out is None else out
+    if csv is not None:
+        _write_csv(csv, figures)
+        typer.echo(f"wrote {csv}")
+    draw_figures(figures, picture)
     typer.echo(f"wrote {picture}")
+
+
+def report(
+    runs: list[Path] = typer.Argument(metavar="RUN...", help="Run folders.", show_default=False),
+    out: Path | None = typer.Option(None, "--out", help="The page; default: report.html in the first run."),
+    units: bool = typer.Option(True, "--units/--no-units", help="Colour a text by what single units do."),
+) -> None:
+    """Show a run, or several beside each other, as one HTML page that needs no network.
+
+    Example: rnncore report runs/book
+
+    Example: rnncore report runs/a runs/b --out compared.html
+    """
+    from rnncore.report import write_report
+
+    typer.echo(f"wrote {write_report(runs, out, units=units)}")
+
+
+def _write_csv(path: Path, figures: Any) -> None:
+    import csv
+
+    from rnncore.report import rows
+
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["figure", "title", "curve", "x", "value"])
+        writer.writerows(rows(figures))
 
 
 def _print_progress(run: Any) -> None:
