@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 Record = dict[str, Any]
 
 _BLOCK = 1 << 24  # bytes read at a time
-_STEP = (b'{"event": "step"', b'{"event":"step"')  # how the lines of updates begin
-_KEPT = 200_000  # lines of updates; beyond, every second one is dropped, again and again
+_PREFIX = 16
+_STEPS = frozenset((b'{"event": "step"', b'{"event":"step",'))  # how the lines of updates begin
+_FEW = 100  # lines among those of updates that are taken out one by one
+_KEPT = 50_000  # lines of updates; beyond, every second one is dropped, again and again
 _KEPT_OTHERS = 20_000  # of each other kind of line
 _KINDS = 64  # of lines that are told apart by how they begin
 
@@ -43,11 +45,15 @@ class Log:
     def feed(self, lines: list[bytes]) -> None:
         """Take in whole lines."""
         self.lines += len(lines)
-        steps = [line for line in lines if line.startswith(_STEP)]
-        if len(steps) < len(lines):
-            for line in lines:
-                if not line.startswith(_STEP):
-                    self._add_other(line)
+        other = [index for index, line in enumerate(lines) if line[:_PREFIX] not in _STEPS]
+        if len(other) > _FEW:
+            steps = [line for line in lines if line[:_PREFIX] in _STEPS]
+        else:
+            steps = lines.copy()
+            for index in reversed(other):
+                del steps[index]
+        for index in other:
+            self._add_other(lines[index])
         at = -self._steps % self.stride
         while at < len(steps):
             self._add_step(self._parsed(steps[at]))
