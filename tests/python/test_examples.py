@@ -31,7 +31,7 @@ def run(script: Path, *arguments: str, timeout: float = 120) -> str:
 
 def test_every_example_is_tested_here() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
-    for script in EXAMPLES.glob("*.py"):
+    for script in [*EXAMPLES.glob("*.py"), *(EXAMPLES / "gradients").glob("[a-z]*.py")]:
         assert f'"{script.name}"' in source, f"no test runs examples/{script.name}"
         assert "--quick" in script.read_text(encoding="utf-8")
 
@@ -158,6 +158,44 @@ def test_digits_are_spelt(tmp_path: Path) -> None:
     output = run(EXAMPLES / "captions.py", "--quick", "--save", str(tmp_path / "digits.csv"))
     assert float(re.search(r"test: ([\d.]+)% exact", output).group(1)) > 50  # type: ignore[union-attr]  # by chance: 10
     assert (tmp_path / "digits.csv").read_text().count("\n") == 1798
+def test_gradients_fade_with_the_lag_in_every_network(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "lag.png"
+    output = run(EXAMPLES / "gradients" / "lag.py", "--quick", "--out", str(picture))
+    reach = {
+        name.strip(): int(steps) for name, steps in re.findall(r"^(.*?) +reach +(\d+) steps", output, re.MULTILINE)
+    }
+    assert reach["tanh RNN"] < reach["tanh RNN, delay 10"] < reach["IRNN"] == 99
+    assert picture.stat().st_size > 10_000
+
+
+def test_what_a_tanh_rnn_forgets_an_irnn_recalls() -> None:
+    output = run(EXAMPLES / "gradients" / "reach.py", "--quick", "--networks", "tanh RNN", "IRNN", "LSTM, chrono 200")
+    right = [float(share) for share in re.findall(r"([\d.]+)% right", output)]
+    assert right[0] < 50
+    assert min(right[1:]) > 95
+
+
+def test_clipping_keeps_descent_at_the_cliff(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    output = run(EXAMPLES / "gradients" / "cliff.py", "--quick", "--out", str(tmp_path / "cliff.png"))
+    plain, clipped = re.findall(r"largest step +([\d.]+), .* loss ([\d.]+)", output)
+    assert float(plain[0]) > 5
+    assert float(clipped[0]) < 0.3 * 0.3 + 0.001  # rate times clip
+    assert float(clipped[1]) < 0.01 < float(plain[1])
+
+
+def test_explosion_is_measured() -> None:
+    output = run(EXAMPLES / "gradients" / "explosion.py", "--quick")
+    plain, clipped = (float(loss) for loss in re.findall(r"loss ([\d.]+) over", output))
+    assert clipped < plain
+
+
+def test_beyond_the_horizon_nothing_is_learnt() -> None:
+    output = run(EXAMPLES / "gradients" / "horizon.py", "--quick")
+    shares = [float(share) for share in re.findall(r"horizon +\d+: +([\d.]+)%", output)]
+    assert shares[0] < 50
+    assert shares[1] > 99
 
 
 @needs_torch
