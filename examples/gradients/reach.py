@@ -61,16 +61,26 @@ def main() -> None:
             shares[name].append(share)
             print(f"{name:18} gap {gap:3}: {share:6.1%} right after {update:4} updates, "
                   f"{time.perf_counter() - start:.0f} s", flush=True)  # fmt: skip
-    for name, values in shares.items():
-        learnt = [gap for gap, share in zip(gaps, values, strict=True) if share > 0.9]
-        print(f"{name:18} learns gaps up to {max(learnt, default=0)}")
+    reach = {
+        name: max((gap for gap, share in zip(gaps, values, strict=True) if share > 0.9), default=0)
+        for name, values in shares.items()
+    }
+    for name, gap in reach.items():
+        print(f"{name:18} learns gaps up to {gap}")
     if arguments.out:
-        from rnncore.plot import draw_figures
-        from rnncore.report import Chart, Curve
+        draw(reach, f"Recall of one of 8 symbols, 64 units, at most {updates} updates", arguments.out)
 
-        curves = [Curve(name, np.array(gaps, float), np.array(v), points=True) for name, v in shares.items()]
-        title = f"Recall of one of 8 symbols, 64 units, at most {updates} updates"
-        draw_figures([Chart("reach", title, "right", tuple(curves), x_label="gap (steps)")], arguments.out)
+
+def draw(reach: dict[str, int], title: str, out: Path) -> None:
+    """A bar for each network."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    bars = axes.barh(list(reach)[::-1], list(reach.values())[::-1], color="#1f4e8c")
+    axes.bar_label(bars, padding=3)
+    axes.set(xlabel="largest gap that is learnt (steps)", title=title)
+    figure.savefig(out, dpi=110)
 
 
 if __name__ == "__main__":

@@ -158,6 +158,8 @@ def test_digits_are_spelt(tmp_path: Path) -> None:
     output = run(EXAMPLES / "captions.py", "--quick", "--save", str(tmp_path / "digits.csv"))
     assert float(re.search(r"test: ([\d.]+)% exact", output).group(1)) > 50  # type: ignore[union-attr]  # by chance: 10
     assert (tmp_path / "digits.csv").read_text().count("\n") == 1798
+
+
 def test_gradients_fade_with_the_lag_in_every_network(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     picture = tmp_path / "lag.png"

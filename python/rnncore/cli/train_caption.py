@@ -40,6 +40,7 @@ def caption(
     warmup: options.WarmUp = 0,
     patience: options.Patience = None,
     seed: options.Seed = 0,
+    inspect: options.Inspect = None,
     threads: int | None = THREADS,
     checkpoint_steps: options.CheckpointSteps = None,
     tensorboard: options.TensorBoard = False,
@@ -61,6 +62,7 @@ def caption(
     config = TrainConfig(
         epochs=epochs, steps=steps, batch=batch, optimizer=optimizer, lr=lr, weight_decay=weight_decay,
         clip_norm=clip, schedule=schedule, warmup_steps=warmup, patience=patience, seed=seed,
+        inspect_every=inspect,
         checkpoint_steps=checkpoint_steps,
     )  # fmt: skip
     set_threads(threads)

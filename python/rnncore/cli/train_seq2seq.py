@@ -49,6 +49,7 @@ def seq2seq(
     decay_after: options.DecayAfter = 0,
     patience: options.Patience = None,
     seed: options.Seed = 0,
+    inspect: options.Inspect = None,
     threads: int | None = THREADS,
     checkpoint_steps: options.CheckpointSteps = None,
     tensorboard: options.TensorBoard = False,
@@ -72,6 +73,7 @@ def seq2seq(
         epochs=epochs, steps=steps, batch=batch, optimizer=optimizer, lr=lr, weight_decay=weight_decay,
         clip_norm=clip, schedule=schedule, warmup_steps=warmup, decay=decay, decay_after=decay_after,
         patience=patience, seed=seed, checkpoint_steps=checkpoint_steps,
+        inspect_every=inspect,
     )  # fmt: skip
     set_threads(threads)
     source = PairSource(
