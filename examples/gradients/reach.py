@@ -79,6 +79,7 @@ def draw(reach: dict[str, int], title: str, out: Path) -> None:
     axes = figure.add_subplot()
     bars = axes.barh(list(reach)[::-1], list(reach.values())[::-1], color="#1f4e8c")
     axes.bar_label(bars, padding=3)
+    axes.margins(x=0.1)
     axes.set(xlabel="largest gap that is learnt (steps)", title=title)
     figure.savefig(out, dpi=110)
 
