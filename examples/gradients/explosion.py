@@ -57,11 +57,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="a picture")
-    parser.add_argument("--quick", action="store_true", help="for the tests: 40 updates of 32 units")
+    parser.add_argument("--quick", action="store_true", help="for the tests: 40 updates")
     arguments = parser.parse_args()
     if arguments.threads:
         rnncore.set_num_threads(arguments.threads)
-    hidden, updates = (32, 40) if arguments.quick else (128, arguments.updates)
+    hidden, updates = (128, 40) if arguments.quick else (128, arguments.updates)
     runs = {}
     for name, clip in (("without clipping", 0.0), (f"clipped at {arguments.clip:g}", arguments.clip)):
         start = time.perf_counter()
