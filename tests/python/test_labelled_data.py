@@ -16,6 +16,7 @@ from rnncore.data import (
     ClassCorpus,
     ClassSource,
     Example,
+    TagCorpus,
     TagSource,
     Vocabulary,
     bucketed,
@@ -135,6 +136,8 @@ def test_tokens_with_blanks_are_whole_where_tabs_separate(tmp_path: Path) -> Non
     tabs = read_sentences(write(tmp_path / "t.conll", "New York\tB-loc\nis\tO\n\nbig \tO\r\n"))
     assert [one.words for one in tabs.items] == [["New York", "is"], ["big"]]
     assert [one.tags for one in tabs.items] == [["B-loc", "O"], ["O"]]
+    corpus = TagCorpus.build(tabs.items, min_count=1)
+    assert corpus.vocabulary.tokens == ("<unk>", "<eos>", "New York", "big", "is")
     blanks = read_sentences(write(tmp_path / "b.conll", "EU  NNP I-NP B-ORG\nrejects VBZ I-VP O\n"))
     assert (blanks.items[0].words, blanks.items[0].tags) == (["EU", "rejects"], ["B-ORG", "O"])
     uneven = write(tmp_path / "u.conll", "a O\n\nNew York B-loc\nis O\n\nb O\n")

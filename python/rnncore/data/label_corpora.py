@@ -109,9 +109,10 @@ class TagCorpus:
         Raises:
             ValueError: fewer than two labels, or a tag that the training part lacks.
         """
-        words = "\n".join(" ".join(one.words) for one in train)
-        vocabulary = Vocabulary.build(words.lower() if lower else words, level="word", min_count=min_count)
-        characters = Vocabulary.build(words.replace("\n", ""), unknown=True)
+        lines = [[word.lower() for word in one.words] if lower else one.words for one in train]
+        vocabulary = Vocabulary.build(lines, level="word", min_count=min_count)
+        letters = "".join(" ".join(one.words) for one in train)
+        characters = Vocabulary.build(letters, unknown=True)
         labels = sorted({tag for one in train for tag in one.tags}) if labels is None else labels
         if len(labels) < 2:
             raise ValueError(message("tagged data", "labels", "at least two", ", ".join(labels)))

@@ -95,7 +95,7 @@ class Vocabulary:
     @classmethod
     def build(
         cls,
-        text: str,
+        text: str | Iterable[Sequence[str]],
         *,
         level: Level = "char",
         max_size: int | None = None,
@@ -105,7 +105,7 @@ class Vocabulary:
         """Collect the vocabulary of a text.
 
         Args:
-            text: the training text.
+            text: the training text; or, for words, its lines as lists of words, which may hold blanks then.
             level: "char", "byte" or "word".
             max_size: at most this many tokens (the most frequent), special tokens included; default: all.
             min_count: tokens seen less often become ``<unk>``; default 1.
@@ -124,7 +124,12 @@ class Vocabulary:
             raise ValueError(message("vocabulary", "max_size", "at least 2", str(max_size)))
         if min_count < 1:
             raise ValueError(message("vocabulary", "min_count", "at least 1", str(min_count)))
-        counts = _counts(text) if level == "char" else dict(Counter(words_of(text)))
+        if isinstance(text, str):
+            counts = _counts(text) if level == "char" else dict(Counter(words_of(text)))
+        elif level == "word":
+            counts = dict(Counter(word for line in text for word in (*line, END_OF_SEQUENCE)))
+        else:
+            raise ValueError(message("vocabulary", "text", f"a string, at level {level!r}", type(text).__name__))
         if not counts:
             raise ValueError(message("vocabulary", "text", "some text", "none"))
         always = {END_OF_SEQUENCE} if level == "word" else set()
