@@ -50,6 +50,7 @@ COMMANDS = [
     "eval",
     "predict",
     "score",
+    "prepare",
     "sample",
     "info",
     "plot",

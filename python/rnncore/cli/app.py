@@ -11,6 +11,7 @@ import typer
 from rnncore._messages import message
 from rnncore.cli.convert import convert
 from rnncore.cli.demo import demo
+from rnncore.cli.prepare import prepare
 from rnncore.cli.score import evaluate, predict
 from rnncore.cli.score_text import score
 from rnncore.cli.show import info, plot, report
@@ -48,6 +49,7 @@ train_app.command("caption")(caption)
 app.add_typer(train_app, name="train")
 app.command("eval")(evaluate)
 app.command()(predict)
+app.command()(prepare)
 app.command()(score)
 app.command()(sample)
 app.command()(info)

@@ -5,6 +5,7 @@ from rnncore.data.audio import Speech, Utterance, labels_of, read_speech, read_w
 from rnncore.data.batches import IGNORE, Chunk, SentenceBatch, Sentences, Streams
 from rnncore.data.captions import CaptionCorpus, Captioned, CaptionSource, read_captions
 from rnncore.data.corpus import TextCorpus, tinyshakespeare
+from rnncore.data.disk import is_prepared, open_corpus, prepare
 from rnncore.data.label_corpora import ClassCorpus, TagCorpus
 from rnncore.data.label_sources import ClassSource, TagSource
 from rnncore.data.labelled import Example, Examples, read_examples
@@ -58,11 +59,14 @@ __all__ = [
     "build_vocabulary",
     "decode_utf8",
     "is_bio",
+    "is_prepared",
     "labels_of",
     "load_vectors",
+    "open_corpus",
     "padding",
     "parse_series",
     "piece_of",
+    "prepare",
     "read_bytes",
     "read_captions",
     "read_examples",

@@ -11,6 +11,7 @@ import numpy as np
 
 from rnncore._messages import message
 from rnncore.data.batches import Ids, Sentences, Streams
+from rnncore.data.mapped import MappedIds
 from rnncore.data.text import PathLike, decode_utf8, read_bytes
 from rnncore.data.vocabulary import Level, Vocabulary
 
@@ -148,6 +149,8 @@ class TextCorpus:
             ValueError: the vocabulary has no line end.
         """
         end = self.vocabulary.end_id
+        if isinstance(self.part(part), MappedIds):
+            raise ValueError(message("sentences", "corpus", "one in memory", "one on disk", "use streams"))
         if end is None:
             raise ValueError(message("sentences", "vocabulary", "a line end", "none", "the text is a single line"))
         return Sentences(self.part(part), end_id=end, batch=batch, max_length=max_length)

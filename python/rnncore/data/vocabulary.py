@@ -118,18 +118,36 @@ class Vocabulary:
         Raises:
             ValueError: an empty text, sizes below 1.
         """
+        counts: Mapping[str, int] = {}
+        if level == "word" and not isinstance(text, str):
+            counts = Counter(word for line in text for word in (*line, END_OF_SEQUENCE))
+        elif level != "byte" and not isinstance(text, str):
+            raise ValueError(message("vocabulary", "text", f"a string, at level {level!r}", type(text).__name__))
+        elif level != "byte" and isinstance(text, str):
+            counts = _counts(text) if level == "char" else Counter(words_of(text))
+        return cls.from_counts(counts, level=level, max_size=max_size, min_count=min_count, unknown=unknown)
+
+    @classmethod
+    def from_counts(
+        cls,
+        counts: Mapping[str, int],
+        *,
+        level: Level = "char",
+        max_size: int | None = None,
+        min_count: int = 1,
+        unknown: bool | None = None,
+    ) -> Vocabulary:
+        """The same from how often each token occurs (for words ``<eos>`` among them); arguments as `build`.
+
+        Raises:
+            ValueError: no token, sizes below 1.
+        """
         if level == "byte":
             return cls("byte", ())
         if max_size is not None and max_size < 2:
             raise ValueError(message("vocabulary", "max_size", "at least 2", str(max_size)))
         if min_count < 1:
             raise ValueError(message("vocabulary", "min_count", "at least 1", str(min_count)))
-        if isinstance(text, str):
-            counts = _counts(text) if level == "char" else dict(Counter(words_of(text)))
-        elif level == "word":
-            counts = dict(Counter(word for line in text for word in (*line, END_OF_SEQUENCE)))
-        else:
-            raise ValueError(message("vocabulary", "text", f"a string, at level {level!r}", type(text).__name__))
         if not counts:
             raise ValueError(message("vocabulary", "text", "some text", "none"))
         always = {END_OF_SEQUENCE} if level == "word" else set()

@@ -20,11 +20,15 @@ Head = nn.Linear | nn.AdaptiveLogSoftmaxWithLoss | nn.ClassSoftmax
 
 
 def default_cutoffs(softmax: str, vocab_size: int) -> tuple[int, ...]:
-    """Where clusters begin, unless one says so: adaptive V/15 and V/5, classes sqrt(V) of equal frequency by Zipf."""
+    """Where clusters begin, unless one says so.
+
+    Adaptive: at V/15 (at most 4,000) and V/5 (at most 40,000). Classes: sqrt(V) of equal frequency by Zipf's law.
+    """
     if softmax == "class":
         return vocabularies.zipf_cutoffs(vocab_size, math.isqrt(vocab_size))
     if softmax == "adaptive":
-        return tuple(sorted({max(1, vocab_size // 15), max(1, vocab_size // 5)}))
+        first, second = min(vocab_size // 15, 4_000), min(vocab_size // 5, 40_000)
+        return tuple(sorted({max(1, first), max(1, second)}))
     return ()
 
 
