@@ -80,8 +80,8 @@ def prepare(
 ) -> dict[str, Any]:
     """Tokenise texts of any size into a folder; stopped anywhere, the same call goes on.
 
-    The vocabulary is that of the training file. Without `valid` and `test` the last `valid_fraction` of its tokens is for
-    validation (for words from the start of a line on).
+    The vocabulary is that of the training file. Without `valid` and `test` the last `valid_fraction` of its tokens is
+    for validation (for words from the start of a line on).
 
     Args:
         out: the folder.
