@@ -103,8 +103,9 @@ def generate(
         ValueError: unknown characters in the prompt, unknown forbidden tokens, sizes below 1.
     """
     collectors = [_Collector(model.require_vocabulary(), tuple(stop)) for _ in range(max(num_samples, 0))]
-    steps = generate_steps(
-        model, prompt, length=length, options=options, num_samples=num_samples, seed=seed, log_probs=log_probs
+    _check(length, num_samples, seed)
+    steps = _draw_steps(
+        model, _prompt_ids(model, prompt), length, options or SamplingOptions(), num_samples, seed, log_probs, _AT_ONCE
     )
     if any(not string for string in stop):
         raise ValueError(message("generate", "stop", "strings of at least one character", "an empty one"))
@@ -152,13 +153,22 @@ def generate_steps(
 
     Arguments as `generate`.
     """
+    _check(length, num_samples, seed)
+    return _draw_steps(
+        model, _prompt_ids(model, prompt), length, options or SamplingOptions(), num_samples, seed, log_probs
+    )
+
+
+# Tokens drawn in one call of the engine where nobody waits for each: Python between two steps, whose weights have
+# emptied the caches, costs a quarter of a step of three layers of 512. So many at most are drawn after a stop string.
+_AT_ONCE = 32
+
+
+def _check(length: int, num_samples: int, seed: int) -> None:
     positive("generate", "length", length)
     positive("generate", "num_samples", num_samples)
     if not 0 <= seed < 1 << 64:
         raise ValueError(message("generate", "seed", "0 to 2^64 - 1", str(seed)))
-    return _draw_steps(
-        model, _prompt_ids(model, prompt), length, options or SamplingOptions(), num_samples, seed, log_probs
-    )
 
 
 def _draw_steps(
@@ -169,6 +179,7 @@ def _draw_steps(
     num_samples: int,
     seed: int,
     log_probs: bool,
+    at_once: int = 1,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64] | None]]:
     generator = Generator(seed)
     vocabulary = model.require_vocabulary()
@@ -176,13 +187,19 @@ def _draw_steps(
     stream = _core.ModelStream(model.spec(), file_parameters(model), num_samples)  # a copy: it evaluates
     for token in prompt.tolist():
         stream.step(np.full(num_samples, token))
+    if options.is_plain and not log_probs:
+        for first in range(0, length, at_once):
+            steps = min(at_once, length - first)
+            for ids in stream.draw(generator, options.temperature, options.top_k, options.top_p, steps):
+                yield ids, None
+        return
     seen = np.zeros((num_samples, len(vocabulary)), dtype=bool)
     seen[:, prompt] = True
     rows = np.arange(num_samples)
     for _ in range(length):
         logs = _log_softmax(stream.logits.numpy().astype(np.float64)) if log_probs else None
         if options.is_plain:
-            ids = stream.draw(generator, options.temperature, options.top_k, options.top_p)
+            [ids] = stream.draw(generator, options.temperature, options.top_k, options.top_p)
         else:
             logits = _adjusted(stream.logits.numpy(), options, seen, forbidden)
             drawn = _core.sample(Tensor(logits), generator, options.temperature, options.top_k, options.top_p)

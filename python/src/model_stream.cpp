@@ -27,14 +27,17 @@ class TokenStream {
     without_gil([&] { advance(ids.data()); });
   }
 
-  // A token of each stream from the logits after the last step; then a step with these.
-  py::array_t<std::int64_t> draw(Generator& generator, const SampleOptions& options) {
-    py::array_t<std::int64_t> ids(batch());
-    std::int64_t* const to = ids.mutable_data();
+  // Steps times: a token of each stream from the logits after the last step; then a step with these.
+  py::array_t<std::int64_t> draw(Generator& generator, const SampleOptions& options, std::int64_t steps) {
+    if (steps < 1) throw_argument("ModelStream.draw", "steps", "1 or more", std::to_string(steps));
+    py::array_t<std::int64_t> ids({steps, batch()});
+    std::int64_t* to = ids.mutable_data();
     without_gil([&] {
-      const Tensor drawn = sample(logits_, options, generator);
-      std::copy_n(drawn.data<std::int64_t>(), batch(), to);
-      advance(to);
+      for (std::int64_t i = 0; i < steps; ++i, to += batch()) {
+        const Tensor drawn = sample(logits_, options, generator);
+        std::copy_n(drawn.data<std::int64_t>(), batch(), to);
+        advance(to);
+      }
     });
     return ids;
   }
@@ -67,11 +70,11 @@ void bind_model_stream(py::module_& m) {
       .def("step", &TokenStream::step, py::arg("ids"), "Reads ids (N).")
       .def(
           "draw",
-          [](TokenStream& s, Generator& generator, double temperature, std::int64_t top_k, double top_p) {
-            return s.draw(generator, {temperature, top_k, top_p});
-          },
+          [](TokenStream& s, Generator& generator, double temperature, std::int64_t top_k, double top_p,
+             std::int64_t steps) { return s.draw(generator, {temperature, top_k, top_p}, steps); },
           py::arg("generator"), py::arg("temperature") = 1.0, py::arg("top_k") = 0, py::arg("top_p") = 1.0,
-          "Draws ids (N) from the logits after the last step, and steps with them.");
+          py::arg("steps") = 1,
+          "Draws ids from the logits after the last step and steps with them, `steps` times: (steps, N).");
 }
 
 }  // namespace rnncore::python

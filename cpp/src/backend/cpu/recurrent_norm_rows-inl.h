@@ -1,5 +1,5 @@
-// What the row kernels of layer normalisation (recurrent_norm-inl.h) are made of: where the groups of a row stand, their
-// statistics, and the way from gradients of pre-activations to gradients of products.
+// What the row kernels of layer normalisation (recurrent_norm-inl.h) are made of: where the groups of a row stand,
+// their statistics, and the way from gradients of pre-activations to gradients of products.
 #if defined(RNNCORE_RECURRENT_NORM_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef RNNCORE_RECURRENT_NORM_ROWS_INL_H_
 #undef RNNCORE_RECURRENT_NORM_ROWS_INL_H_
