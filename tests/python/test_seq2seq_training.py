@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from language_models import log_without_times
 from pair_files import caption_file, number_pairs, pair_files
@@ -16,7 +18,8 @@ from rnncore import Generator
 from rnncore.cli.app import app
 from rnncore.data import CaptionSource, PairSource, build_vocabulary, read_captions, read_pairs
 from rnncore.models import Captioner, Seq2Seq
-from rnncore.train import Callback, RunFolder, TrainConfig, Trainer
+from rnncore.report import write_report
+from rnncore.train import Callback, RunFolder, TrainConfig, Trainer, read_log
 from rnncore.train.caption import CaptionTask
 from rnncore.train.seq2seq import PairBatches, Seq2SeqTask
 
@@ -71,6 +74,22 @@ def test_predict_and_info_and_picture(numbers: Path, tmp_path: Path) -> None:
     picture = tmp_path / "attention.png"
     inside("eval", numbers / "numbers", "--data", f"{numbers}/test.{{de,en}}", "--picture", picture)
     assert picture.stat().st_size > 3000
+
+
+def test_the_log_and_the_report_show_where_it_looked(numbers: Path) -> None:
+    run = numbers / "numbers"
+    maps = [record for record in read_log(run / "log.jsonl") if record["event"] == "attention"]
+    assert [one["epoch"] for one in maps] == [epoch for epoch in range(1, 15) for _ in range(4)]
+    assert [one["source"] for one in maps[:4]] == [one["source"] for one in maps[-4:]]
+    weights = [np.array(one["weights"]) for one in maps]
+    for one, rows in zip(maps, weights, strict=True):
+        assert rows.shape == (len(one["target"]), len(one["source"]))
+        np.testing.assert_allclose(rows.sum(1), 1, atol=1e-3)
+    assert not np.array_equal(weights[0], weights[-4])
+    page = write_report([run], numbers / "report.html").read_text()
+    assert page.count('<table class="attention">') == 4
+    for word in maps[-1]["source"]:
+        assert f"<th>{escape(word)}</th>" in page
 
 
 def test_captions_are_learnt_and_used(tmp_path: Path) -> None:

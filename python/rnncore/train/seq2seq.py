@@ -18,6 +18,8 @@ from rnncore.train.config import TrainConfig
 from rnncore.train.task import Objective, Task
 
 _POOL = 1000  # batches that are sorted together: of pairs of two lengths a pool must hold many
+_SHOWN = 4  # validation texts whose attention stands in the log; a report draws as many
+_READABLE = 40  # tokens that such a text may have, where there are enough of them
 
 
 class PairBatches:
@@ -71,6 +73,7 @@ class Seq2SeqTask(Task):
         self.max_length = max_length
         self.objective = Objective(select, maximise=select == "bleu")
         self._model: Seq2Seq | None = None
+        self._shown: list[str] | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -98,6 +101,17 @@ class Seq2SeqTask(Task):
         if not self.corpus.valid:
             return None
         return scores_of(model, self.corpus.valid, beams=1 if self.objective.name == "bleu" else 0)
+
+    def look(self, model: Seq2Seq) -> list[tuple[str, dict[str, Any]]]:
+        """Where attention looks as greedy search translates some short validation texts, always the same ones."""
+        if self._shown is None:
+            texts = [pair.source for pair in self.corpus.valid]
+            self._shown = sorted(texts, key=lambda text: max(len(model.source_ids(text)), _READABLE))[:_SHOWN]
+        return [
+            ("attention", {"source": one.source_pieces, "target": one.target_pieces,
+                           "weights": [[round(weight, 4) for weight in row] for row in one.weights.tolist()]})
+            for one in model.translate(self._shown, beams=1)
+        ]  # fmt: skip
 
     def test(self, model: Seq2Seq) -> str | None:
         """BLEU of beam search on the test part."""

@@ -157,6 +157,10 @@ class Task(ABC):
         """
         raise ValueError(message("predict", "RUN", "a kind of model that predicts", f"a {cls.kind}"))
 
+    def look(self, model: Any) -> list[tuple[str, dict[str, Any]]]:
+        """After each validation: further lines for the log, event and content. They change nothing, draw nothing."""
+        return []
+
     def check_model(self, model: Model) -> None:
         """Refuse a model that does not fit the data.
 

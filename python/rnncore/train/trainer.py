@@ -322,6 +322,8 @@ class Trainer:
             self.state = None
         progress.finished = self._why_finished()
         self.write(record)
+        for event, content in self.task.look(self.model):
+            self.write({"event": event, "step": record["step"], "epoch": record["epoch"], **content})
         if improved:
             self._save_model()
         self._save()
