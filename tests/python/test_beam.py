@@ -1,4 +1,4 @@
-"""Beam search against all hypotheses, greedy search, and each beginning alone."""
+"""Beam search against all hypotheses, greedy search, and each beginning alone; drawing against the probabilities."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnncore.beam import Hypothesis, Rows, beam_search, length_penalty
+from rnncore.beam import Hypothesis, Rows, Sampling, beam_search, draw, find, length_penalty
 
 V, STOP, LENGTH = 4, 3, 4
 
@@ -133,3 +133,57 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(ArithmeticError, match="got NaN"):
         beam_search(lambda tokens, rows: np.full((1, 2), np.nan), [0])
     assert beam_search(Chain(1).step, []) == []
+
+
+def test_texts_are_drawn_with_their_probabilities() -> None:
+    count = 4000
+    chain = Chain(1)
+    chain.start = chain.state = np.repeat(chain.start, count, axis=0)
+    found = draw(chain.step, [0] * count, Sampling(seed=5), max_length=LENGTH, stop=[STOP])
+    seen: dict[tuple[tuple[int, ...], bool], list[Hypothesis]] = {}
+    for one in found:
+        seen.setdefault((one.tokens, one.finished), []).append(one)
+    assert len(seen) > 20
+    for (tokens, finished), same in seen.items():
+        assert finished or len(tokens) == LENGTH
+        total = chain.log_prob(0, 0, (*tokens, STOP) if finished else tokens)
+        assert all(one.log_prob == one.score == pytest.approx(total, abs=1e-12) for one in same)
+        share, spread = np.exp(total), np.sqrt(np.exp(total) * (1 - np.exp(total)) / count)
+        assert abs(len(same) / count - share) < 5 * spread + 1 / count, tokens
+
+
+def test_a_drawn_text_depends_on_seed_and_number_alone() -> None:
+    first, limits = [0, 1, 2, 0, 1], [4, 9, 3, 9, 9]
+    chain = Chain(5)
+    together = draw(chain.step, first, Sampling(1.3, 3, 0.95, seed=2, first=7), max_length=limits, stop=[STOP])
+    for n, one in enumerate(together):
+        chain.state = chain.start[n : n + 1]
+        sampling = Sampling(1.3, 3, 0.95, seed=2, first=5)
+        [alone] = draw(chain.step, first[n : n + 1], sampling, numbers=[2 + n], max_length=limits[n], stop=[STOP])
+        assert (alone.tokens, alone.finished) == (one.tokens, one.finished)
+        assert alone.log_prob == pytest.approx(one.log_prob, abs=1e-12)
+    chain.state = chain.start
+    others = draw(chain.step, first, Sampling(1.3, 3, 0.95, seed=3, first=7), max_length=limits, stop=[STOP])
+    assert others != together
+
+
+@pytest.mark.parametrize("sampling", [Sampling(temperature=0), Sampling(top_k=1), Sampling(top_p=1e-9)])
+def test_drawing_the_likeliest_is_greedy(sampling: Sampling) -> None:
+    chain = Chain(3)
+    drawn = draw(chain.step, [0, 1, 2], sampling, max_length=LENGTH, stop=[STOP])
+    chain.state = chain.start
+    greedy = beam_search(chain.step, [0, 1, 2], beams=1, max_length=LENGTH, stop=[STOP])
+    assert [[one] for one in drawn] == greedy
+
+
+def test_what_cannot_be_drawn_is_refused() -> None:
+    chain = Chain(1)
+    for given in ({"beams": 2}, {"alpha": 0.5}, {"top": 2}):
+        with pytest.raises(ValueError, match="sampling: expected none beside beams, alpha and top"):
+            find(chain.step, [0], usual=(3, 1.0), sampling=Sampling(), **given)
+    for options, match in (({"seed": -1}, "seed"), ({"first": -1}, "first"), ({"top_p": 0.0}, "top_p")):
+        with pytest.raises(ValueError, match=match):
+            draw(chain.step, [0], Sampling(**options))
+    with pytest.raises(ArithmeticError, match="NaN"):
+        draw(lambda tokens, rows: np.full((len(tokens), V), np.nan), [0], Sampling())
+    assert draw(lambda tokens, rows: np.zeros((0, V)), [], Sampling()) == []

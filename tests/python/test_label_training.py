@@ -261,6 +261,8 @@ def test_options_that_a_kind_does_not_read_are_refused(folder: Path) -> None:
     assert "[eval] --picture: expected an option that a tagger reads, --format, got" in error
     assert not (folder / "x.svg").exists()
     assert "--transcripts" in failing(*tags, "--transcripts", folder / "x.csv")
+    error = failing("predict", folder / "entities", folder / "test.conll", "--beams", "2")
+    assert "[predict] --beams: expected an option that a tagger reads, none of these, got 2" in error
 
 
 def test_entity_scores_are_of_whole_entities() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from rnncore import Generator, Tensor
+from rnncore.beam import Sampling
 from rnncore.data import Subwords, Vocabulary
 from rnncore.models import Captioner, Seq2Seq, load
 from rnncore.models.seq2seq import PairBatch, _Stepper
@@ -162,6 +163,28 @@ def test_one_beam_is_greedy_and_many_are_exact() -> None:
         assert best[0].log_prob >= narrow[0].log_prob - 1e-12
 
 
+@pytest.mark.parametrize("feed", [False, True])
+def test_drawn_translations_have_their_log_probability_and_their_own_numbers(feed: bool) -> None:
+    model = small(input_feeding=feed, dropout=0.3)
+    before = model.generator.get_state()
+    together = model.translate(SOURCES * 3, sampling=Sampling(seed=4), batch=4)
+    assert len({one.text for one in together}) > 3
+    for n, (text, one) in enumerate(zip(SOURCES * 3, together, strict=True)):
+        [alone] = model.translate([text], sampling=Sampling(seed=4, first=n))
+        assert (alone.text, alone.log_prob, alone.score) == (one.text, one.log_prob, one.log_prob)
+        assert one.weights.shape == (len(one.target_pieces), len(text.split()) + 1)
+        if len(one.target_pieces) - 1 == 2 * (len(text.split()) + 1) + 10:
+            continue  # cut: its end was not drawn
+        batch = model.batch_of([model.source_ids(text)], [model.target_ids(one.text)])
+        with model.evaluating():
+            assert one.log_prob == pytest.approx(-model.loss(batch).item() * batch.items, abs=1e-11)
+    likeliest = model.translate(SOURCES, sampling=Sampling(temperature=0))
+    assert [one.text for one in likeliest] == [one.text for one in model.translate(SOURCES, beams=1)]
+    assert model.generator.get_state() == before
+    with pytest.raises(ValueError, match="sampling: expected none beside beams"):
+        model.translate(SOURCES, beams=3, sampling=Sampling())
+
+
 def test_subwords_give_texts_back(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers")
     lines = ["Two men, in blue shirts.", "two blue men", "A man's shirt is blue!"] * 5
@@ -211,6 +234,16 @@ def test_a_captioner_in_a_batch_steps_and_files(tmp_path: Path) -> None:
             assert np.array_equal(alone, logits[: len(text.split()) + 1, n])
     found = model.caption(features)
     assert found == [model.caption(features[n : n + 1])[0] for n in range(4)]
+    drawn = model.generate(features, sampling=Sampling(top_k=2, seed=6))
+    assert drawn != model.generate(features, sampling=Sampling(top_k=2, seed=7))
+    for n, one in enumerate(drawn):
+        assert [one] == model.generate(features[n : n + 1], sampling=Sampling(top_k=2, seed=6, first=n))
+    for options in ({"sampling": Sampling(seed=8)}, {"beams": 2, "alpha": 0.5}):
+        for n, one in enumerate(model.generate(features, **options)):
+            batch = model.batch_of(features[n : n + 1], [one.text])
+            if batch.items <= 6:  # else it was cut, and its end is not in the sum
+                with model.evaluating():
+                    assert one.log_prob == pytest.approx(-model.loss(batch).item() * batch.items, abs=1e-11)
     model.save(tmp_path / "m.safetensors")
     again = load(tmp_path / "m.safetensors")
     assert isinstance(again, Captioner)

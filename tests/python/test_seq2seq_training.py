@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from html import escape
 from pathlib import Path
@@ -76,6 +77,34 @@ def test_predict_and_info_and_picture(numbers: Path, tmp_path: Path) -> None:
     assert picture.stat().st_size > 3000
 
 
+def test_predict_searches_or_draws(numbers: Path) -> None:
+    def told(*options: str, lines: str = "eins zwei drei\n" * 5) -> list[dict[str, Any]]:
+        output = inside("predict", numbers / "numbers", "-", "--json", *options, stdin=lines)
+        return [json.loads(line) for line in output.splitlines()]
+
+    model = Seq2Seq.load(numbers / "numbers" / "model.safetensors")
+    for options, found in (
+        (["--beams", "1"], {"beams": 1}),
+        (["--beams", "4", "--length-penalty", "0"], {"beams": 4, "alpha": 0.0}),
+        (["--length-penalty", "2"], {"alpha": 2.0}),
+    ):
+        wanted = model.translate(["eins zwei drei"], **found)[0]
+        assert {(one["text"], one["score"]) for one in told(*options)} == {(wanted.text, wanted.score)}
+    drawn = told("--temperature", "3", "--seed", "1")
+    assert drawn == told("--temperature", "3", "--seed", "1") != told("--temperature", "3")
+    assert len({one["text"] for one in drawn}) > 1, "each line draws for itself"
+    assert {one["text"] for one in told("--temperature", "3", "--top-k", "1")} == {"three two one"}
+    for options, error in (
+        (["--beams", "2", "--temperature", "1"], "[predict] options: expected --beams and --length-penalty, or"),
+        (["--seed", "2"], "[predict] --seed: expected beside --temperature"),
+        (["--top-p", "2"], "top_p"),
+        (["--beams", "0"], "beams"),
+        (["--temperature", "1", "--seed", "-1"], "seed"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(error)):
+            told(*options)
+
+
 def test_the_log_and_the_report_show_where_it_looked(numbers: Path) -> None:
     run = numbers / "numbers"
     maps = [record for record in read_log(run / "log.jsonl") if record["event"] == "attention"]
@@ -99,6 +128,13 @@ def test_captions_are_learnt_and_used(tmp_path: Path) -> None:
     assert "exact" in inside("train", "caption", "--train", rows, "--test-fraction", "0.1", "--out", run, *options)
     assert json.loads(inside("eval", run, "--data", more, "--json"))["exact"] > 0.8
     assert inside("predict", run, "-", stdin="x,y,z\n0.9,-0.9,0.9\n").strip() == "high low high"
+    table = "x,y,z\n" + "0.9,-0.9,0.9\n" * 6
+    drawn = [
+        json.loads(one) for one in inside("predict", run, "--json", "--temperature", "4", stdin=table).splitlines()
+    ]
+    assert len({one["caption"] for one in drawn}) > 1
+    assert all(one["log_prob"] < 0 for one in drawn)
+    assert inside("predict", run, "--beams", "1", "--length-penalty", "1", stdin=table).startswith("high low high")
     assert "captioner" in inside("info", run)
 
 

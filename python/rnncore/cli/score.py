@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import typer
 
+from rnncore._messages import message
 from rnncore.cli.common import RUN_ARGUMENT, THREADS, load_model, set_threads
 
 _NAMES = {"nats": "nats per token", "unknown_tokens": "scored as <unk>"}  # others read well as they are
@@ -37,19 +40,13 @@ def evaluate(
 
     Example: rnncore eval runs/book --text other.txt
     """
-    from rnncore._messages import message
     from rnncore.train.task import task_class
 
     set_threads(threads)
     model = load_model(run)
-    given = {"format": format, "picture": picture, "transcripts": transcripts}
-    options = {name: value for name, value in given.items() if value is not None}
     task = task_class(model.kind)
-    for name, value in options.items():
-        if name not in task.eval_options:
-            known = ", ".join(f"--{one}" for one in task.eval_options) or "none of these"
-            expected = f"an option that a {model.kind} reads, {known}"
-            raise ValueError(message("eval", f"--{name}", expected, str(value)))
+    given = {"format": format, "picture": picture, "transcripts": transcripts}
+    options = _options("eval", model.kind, task.eval_options, given)
     values = task.evaluate(model, text, options)
     if as_json:
         typer.echo(json.dumps(values))
@@ -64,10 +61,26 @@ def evaluate(
 def predict(
     run: Path = RUN_ARGUMENT,
     file: Path = typer.Argument(Path("-"), metavar="[FILE]", help="What to read; -: standard input."),
+    beams: int | None = typer.Option(None, "--beams", metavar="N", help="Of a writer: hypotheses; 1: greedy."),
+    length_penalty: float | None = typer.Option(
+        None, "--length-penalty", metavar="X", help="Of the search: above 0 favours longer texts."
+    ),
+    temperature: float | None = typer.Option(
+        None, "--temperature", metavar="X", help="Draw texts; below 1: safer; 0: always the likeliest."
+    ),
+    top_k: int | None = typer.Option(None, "--top-k", metavar="N", help="Draw among the k likeliest tokens; 0: all."),
+    top_p: float | None = typer.Option(
+        None, "--top-p", metavar="X", help="Draw among the likeliest with this probability together."
+    ),
+    seed: int | None = typer.Option(None, "--seed", metavar="N", help="Of the random numbers; default: 0."),
     as_json: bool = typer.Option(False, "--json", help="Print a JSON object a line."),
     threads: int | None = THREADS,
 ) -> None:
     """Print what a model says about each record of a file or of standard input.
+
+    Models that write (translations, captions) search with --beams and
+    --length-penalty, by default as they were trained, or draw with
+    --temperature, --top-k, --top-p and --seed.
 
     Example: rnncore predict runs/names names.txt
 
@@ -78,8 +91,24 @@ def predict(
 
     set_threads(threads)
     model = load_model(run)
+    task = task_class(model.kind)
+    given = {
+        "beams": beams, "length-penalty": length_penalty,
+        "temperature": temperature, "top-k": top_k, "top-p": top_p, "seed": seed,
+    }  # fmt: skip
+    options = _options("predict", model.kind, task.predict_options, given)
     standard = str(file) == "-"
     with nullcontext(sys.stdin) if standard else open_text(file) as stream:
         name = "standard input" if standard else str(file)
-        for line, value in task_class(model.kind).predict(model, stream, name):
+        for line, value in task.predict(model, stream, name, options):
             typer.echo(json.dumps(value, ensure_ascii=False) if as_json else line)
+
+
+def _options(command: str, kind: str, known: tuple[str, ...], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given; those that a kind of model does not read are refused."""
+    options = {name: value for name, value in given.items() if value is not None}
+    for name, value in options.items():
+        if name not in known:
+            names = ", ".join(f"--{one}" for one in known) or "none of these"
+            raise ValueError(message(command, f"--{name}", f"an option that a {kind} reads, {names}", str(value)))
+    return options

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnncore import Generator, Tensor, _core, nn
 from rnncore._messages import message
-from rnncore.beam import Rows, beam_search
+from rnncore.beam import Rows, Sampling, find
 from rnncore.data.batches import IGNORE
 from rnncore.data.subwords import TextVocabulary, vocabulary_from_json
 from rnncore.models.base import Model
@@ -49,6 +49,15 @@ class CaptionBatch:
     def items(self) -> int:
         """Tokens, what a mean loss is a mean over."""
         return int(np.count_nonzero(self.targets != IGNORE))
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A text about features; `log_prob` and `score` as in `beam.Hypothesis`."""
+
+    text: str
+    log_prob: float
+    score: float
 
 
 class Captioner(Model):
@@ -128,6 +137,20 @@ class Captioner(Model):
 
     def caption(self, features: ArrayLike, *, beams: int | None = None) -> list[str]:
         """The likeliest text for each row of features (N, I); 1 beam: greedy."""
+        return [one.text for one in self.generate(features, beams=beams)]
+
+    def generate(
+        self,
+        features: ArrayLike,
+        *,
+        beams: int | None = None,
+        alpha: float | None = None,
+        sampling: Sampling | None = None,
+    ) -> list[Caption]:
+        """The likeliest text for each row of features (N, I), found among `beams` with a length penalty of `alpha`.
+
+        With a `sampling` one is drawn instead; that of row i depends on (seed, i) and not on the other rows.
+        """
         config = self.config
         with self.evaluating():
             first = self.first(features)
@@ -140,11 +163,11 @@ class Captioner(Model):
                 log_probs: NDArray[Any] = self.head(output[0]).log_softmax(-1).numpy()
                 return log_probs
 
-            found = beam_search(
-                step, [self.end] * first.shape[1], beams=config.beams if beams is None else beams,
-                max_length=config.max_length, stop=[self.end], alpha=config.alpha,
+            found = find(
+                step, [self.end] * first.shape[1], usual=(config.beams, config.alpha), beams=beams, alpha=alpha,
+                sampling=sampling, max_length=config.max_length, stop=[self.end],
             )  # fmt: skip
-        return [self.vocabulary.decode(best[0].tokens) for best in found]
+        return [Caption(self.vocabulary.decode(one.tokens), one.log_prob, one.score) for [one] in found]
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rnncore import Generator, Tensor, _core, nn
 from rnncore._messages import message
-from rnncore.beam import Hypothesis, Rows, beam_search
+from rnncore.beam import Hypothesis, Rows, Sampling, find
 from rnncore.data.batches import IGNORE, Ids
 from rnncore.data.subwords import TextVocabulary, vocabulary_from_json
 from rnncore.models.base import Model
@@ -207,30 +207,47 @@ class Seq2Seq(Model):
         return PairBatch(source, lengths, inputs, wanted)
 
     def search(
-        self, sources: Sequence[Ids], *, beams: int | None = None, alpha: float | None = None, top: int = 1
+        self,
+        sources: Sequence[Ids],
+        *,
+        beams: int | None = None,
+        alpha: float | None = None,
+        top: int = 1,
+        sampling: Sampling | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> tuple[list[list[Hypothesis]], Memory]:
-        """The likeliest targets of source ids, read together; a text of L tokens gets at most 2 L + 10."""
-        config = self.config
+        """Targets of source ids, read together, as `beam.find` does it; a text of L tokens gets at most 2 L + 10."""
         padded, lengths = pad_ids(sources)
         with self.evaluating():
             memory = self.encode(padded, lengths)
-            found = beam_search(
-                _Stepper(self, memory), [self.end] * len(sources), stop=[self.end],
-                max_length=(2 * lengths + 10).tolist(), beams=config.beams if beams is None else beams,
-                alpha=config.alpha if alpha is None else alpha, top=top,
+            found = find(
+                _Stepper(self, memory), [self.end] * len(sources), usual=(self.config.beams, self.config.alpha),
+                beams=beams, alpha=alpha, top=top, sampling=sampling, numbers=numbers,
+                max_length=(2 * lengths + 10).tolist(), stop=[self.end],
             )  # fmt: skip
         return found, memory
 
     def translate(
-        self, texts: Sequence[str], *, beams: int | None = None, alpha: float | None = None, batch: int = 64
+        self,
+        texts: Sequence[str],
+        *,
+        beams: int | None = None,
+        alpha: float | None = None,
+        sampling: Sampling | None = None,
+        batch: int = 64,
     ) -> list[Translation]:
-        """The best translation of each text, found among `beams` with a length penalty of `alpha`; 1 beam: greedy."""
+        """The best translation of each text, found among `beams` with a length penalty of `alpha`; 1 beam: greedy.
+
+        With a `sampling` one is drawn instead; that of text i depends on (seed, i) and not on the other texts.
+        """
         ids = [self.source_ids(text) for text in texts]
         order = np.argsort([len(one) for one in ids], kind="stable")  # of about equal lengths together
         made: dict[int, Translation] = {}
         for at in range(0, len(order), batch):
             part = order[at : at + batch].tolist()
-            found, memory = self.search([ids[n] for n in part], beams=beams, alpha=alpha)
+            found, memory = self.search(
+                [ids[n] for n in part], beams=beams, alpha=alpha, sampling=sampling, numbers=part
+            )
             best = [hypotheses[0] for hypotheses in found]
             written = [np.array([*one.tokens, self.end], dtype=np.int64) for one in best]
             weights = self.alignment(memory, self.batch_of([ids[n] for n in part], written))

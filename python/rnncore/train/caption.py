@@ -14,6 +14,7 @@ from rnncore.data.splits import bucketed
 from rnncore.models.captioner import CaptionBatch, Captioner
 from rnncore.train.batch_feed import BatchFeed
 from rnncore.train.config import TrainConfig
+from rnncore.train.searching import SEARCH_OPTIONS, Searching
 from rnncore.train.task import Objective, Task
 
 
@@ -45,6 +46,7 @@ class CaptionTask(Task):
     kind: ClassVar[str] = "captioner"
     items = "tokens"
     objective = Objective("exact", maximise=True)
+    predict_options: ClassVar[tuple[str, ...]] = SEARCH_OPTIONS
 
     def __init__(self, corpus: CaptionCorpus, source: CaptionSource | None = None) -> None:
         self.corpus = corpus
@@ -104,12 +106,15 @@ class CaptionTask(Task):
         return {**scores_of(model, rows), "captions": len(rows.captions)}
 
     @classmethod
-    def predict(cls, model: Captioner, file: TextIO, name: str) -> Iterator[tuple[str, Any]]:
+    def predict(
+        cls, model: Captioner, file: TextIO, name: str, options: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Any]]:
         """The caption of each row of a CSV file with a header; a column "caption" is not looked at."""
+        searching = Searching(options)
         _, rows = parse_rows(file, name, Records(), captions=False)
-        for values, _ in rows:
-            [text] = model.caption([values])
-            yield text, {"caption": text}
+        for number, (values, _) in enumerate(rows):
+            [found] = model.generate([values], **searching.of(number))
+            yield found.text, {"caption": found.text, "log_prob": found.log_prob, "score": found.score}
 
 
 def scores_of(model: Captioner, rows: Captioned, *, beams: int | None = None, batch: int = 256) -> dict[str, float]:

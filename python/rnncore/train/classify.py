@@ -116,7 +116,9 @@ class ClassifyTask(Task):
         return {**label_metrics.class_scores(gold, predicted), "texts": len(gold)}
 
     @classmethod
-    def predict(cls, model: Classifier, file: TextIO, name: str) -> Iterator[tuple[str, Any]]:
+    def predict(
+        cls, model: Classifier, file: TextIO, name: str, options: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Any]]:
         """One text a line: its label, the probability, the text."""
         for line in file:
             text = line.rstrip("\r\n")

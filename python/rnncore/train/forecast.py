@@ -234,7 +234,9 @@ class ForecastTask(Task):
         return {f"{measure}, {name}": value for name, row in rows.items() for measure, value in row.items()}
 
     @classmethod
-    def predict(cls, model: Forecaster, file: TextIO, name: str) -> Iterator[tuple[str, Any]]:
+    def predict(
+        cls, model: Forecaster, file: TextIO, name: str, options: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Any]]:
         """From a CSV file of what has been, as many steps as in training of what comes; with quantiles, all of them."""
         facts = (model.training_facts or {}).get("source") or {}
         series = parse_series(file.read(), name, columns=model.columns, missing=facts.get("missing", "refuse"))

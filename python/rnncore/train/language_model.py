@@ -92,7 +92,9 @@ class LanguageModelTask(Task):
         return values
 
     @classmethod
-    def predict(cls, model: LanguageModel, file: TextIO, name: str) -> Iterator[tuple[str, Any]]:
+    def predict(
+        cls, model: LanguageModel, file: TextIO, name: str, options: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Any]]:
         """Refused: a language model writes."""
         hint = "a language model writes: rnncore sample RUN --prompt TEXT; or scores: rnncore eval RUN --text FILE"
         raise ValueError(message("predict", "RUN", "a classifier, a tagger or the like", "a language model", hint))

@@ -137,7 +137,9 @@ class MusicTask(Task):
         }
 
     @classmethod
-    def predict(cls, model: PolyphonicMusic, file: TextIO, name: str) -> Iterator[tuple[str, Any]]:
+    def predict(
+        cls, model: PolyphonicMusic, file: TextIO, name: str, options: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Any]]:
         """Each line is a piece, a JSON list of steps that are lists of pitches; 32 steps that go on from it."""
         for number, line in enumerate(file, 1):
             if not line.strip():

@@ -15,6 +15,7 @@ from rnncore.models.seq2seq import PairBatch, Seq2Seq
 from rnncore.text_metrics import bleu, draw_attention, require_bleu
 from rnncore.train.batch_feed import BatchFeed
 from rnncore.train.config import TrainConfig
+from rnncore.train.searching import SEARCH_OPTIONS, Searching
 from rnncore.train.task import Objective, Task
 
 _POOL = 1000  # batches that are sorted together: of pairs of two lengths a pool must hold many
@@ -62,6 +63,7 @@ class Seq2SeqTask(Task):
     kind: ClassVar[str] = "seq2seq"
     items = "tokens"
     eval_options: ClassVar[tuple[str, ...]] = ("picture",)
+    predict_options: ClassVar[tuple[str, ...]] = SEARCH_OPTIONS
 
     def __init__(
         self, corpus: PairCorpus, source: PairSource | None = None, *, select: str = "loss", max_length: int = 100
@@ -151,14 +153,15 @@ class Seq2SeqTask(Task):
         return {**scores_of(model, pairs), "texts": len(pairs)}
 
     @classmethod
-    def predict(cls, model: Seq2Seq, file: TextIO, name: str) -> Iterator[tuple[str, Any]]:
+    def predict(cls, model: Seq2Seq, file: TextIO, name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """The translation of each line."""
-        for line in file:
+        searching = Searching(options)
+        for number, line in enumerate(file):
             text = line.strip()
             if not text:
                 yield "", {"source": "", "text": "", "log_prob": 0.0, "score": 0.0}
                 continue
-            [found] = model.translate([text])
+            [found] = model.translate([text], **searching.of(number))
             yield found.text, {"source": text, "text": found.text, "log_prob": found.log_prob, "score": found.score}
 
 

@@ -278,7 +278,9 @@ class SpeechTask(Task):
         return {**score(model, speech.utterances), "recordings": len(speech)}
 
     @classmethod
-    def predict(cls, model: Transcriber, file: TextIO, name: str) -> Iterator[tuple[str, Any]]:
+    def predict(
+        cls, model: Transcriber, file: TextIO, name: str, options: Mapping[str, Any]
+    ) -> Iterator[tuple[str, Any]]:
         """Each line names a WAV file; what is said in it."""
         for number, line in enumerate(file, 1):
             path = line.strip()

@@ -131,7 +131,7 @@ class TagTask(Task):
         return {**scores, "sentences": len(sentences), "words": sum(len(one.words) for one in sentences)}
 
     @classmethod
-    def predict(cls, model: Tagger, file: TextIO, name: str) -> Iterator[tuple[str, Any]]:
+    def predict(cls, model: Tagger, file: TextIO, name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """One sentence a line, its words separated by white space: word and tag on a line each, then a blank line."""
         for line in file:
             words = line.split()

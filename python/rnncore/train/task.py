@@ -85,7 +85,7 @@ class Task(ABC):
         loss_unit: of the loss.
         objective: what the best model is chosen by.
         source: where the data came from; None: it was given in memory, and resuming needs it again.
-        eval_options: the options that `evaluate` reads.
+        eval_options, predict_options: the options that `evaluate` and `predict` read.
     """
 
     kind: ClassVar[str]
@@ -94,6 +94,7 @@ class Task(ABC):
     objective: Objective = Objective()
     source: Source | None = None
     eval_options: ClassVar[tuple[str, ...]] = ()
+    predict_options: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -149,8 +150,10 @@ class Task(ABC):
         raise ValueError(message("eval", "RUN", "a kind of model that a file can score", f"a {cls.kind}"))
 
     @classmethod
-    def predict(cls, model: Any, file: TextIO, name: str) -> Iterator[tuple[str, Any]]:
+    def predict(cls, model: Any, file: TextIO, name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """For each record of `file` what ``rnncore predict`` prints: the line for people, the object for programs.
+
+        `options`: some of `predict_options`.
 
         Raises:
             ValueError: a malformed record (`name` and its line are named), or models of this kind do not predict so.

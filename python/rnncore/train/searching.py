@@ -1,0 +1,43 @@
+"""What ``rnncore predict`` is told about searching or drawing texts, as arguments of the models that write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from rnncore._messages import message
+from rnncore.beam import Sampling
+
+_SEARCH = {"beams": "beams", "length-penalty": "alpha"}
+_DRAW = {"temperature": "temperature", "top-k": "top_k", "top-p": "top_p"}
+SEARCH_OPTIONS = (*_SEARCH, *_DRAW, "seed")
+
+
+class Searching:
+    """How texts that come one after another are found.
+
+    Args:
+        options: some of `SEARCH_OPTIONS`; one of temperature, top-k and top-p means drawing.
+
+    Raises:
+        ValueError: options of searching and of drawing together, or a seed where nothing is drawn.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._search = {to: options[name] for name, to in _SEARCH.items() if name in options}
+        drawn = {to: options[name] for name, to in _DRAW.items() if name in options}
+        ways = " or ".join(f"--{name}" for name in _DRAW)
+        if drawn and self._search:
+            found = " and ".join(f"--{name}" for name in options)
+            expected = f"--beams and --length-penalty, or {ways}"
+            raise ValueError(message("predict", "options", expected, found, "texts are searched for or drawn"))
+        if "seed" in options and not drawn:
+            raise ValueError(message("predict", "--seed", f"beside {ways}", "alone", "a search draws nothing"))
+        self._sampling = Sampling(**drawn, seed=options.get("seed", 0)) if drawn else None
+
+    def of(self, number: int) -> dict[str, Any]:
+        """The keyword arguments for text `number`, counted from 0."""
+        if self._sampling is not None:
+            return {"sampling": replace(self._sampling, first=number)}
+        return self._search
