@@ -227,15 +227,20 @@ void bind_probe(py::module_& m) {
               put("c_0", layer.c_0);
               put("h", layer.h);
               put("c", layer.c);
+              put("past_0", layer.past_0);
+              put("past", layer.past);
               put("gates", layer.gates);
+              put("running", layer.running);
+              put("begins", layer.begins);
               put("h_added", layer.h_added);
               put("c_added", layer.c_added);
               layers.append(parts);
             }
             return layers;
           },
-          "One dict per (layer, direction): x, h_0, h, h_added, gates, and where there is a cell state c_0, c, "
-          "c_added.");
+          "One dict per (layer, direction): x, h_0, h, h_added, gates, where there is a cell state c_0, c, c_added, "
+          "and "
+          "where not every unit goes on at every step running, begins.");
 }
 
 void bind_stream(py::module_& m) {

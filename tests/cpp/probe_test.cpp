@@ -150,27 +150,105 @@ TEST(Probe, ShorterRowsAreThoseOfRunsAlone) {
   }
 }
 
-TEST(Probe, RefusesWhatItDoesNotRead) {
-  RecurrentSpec spec = layer_spec(CellKind::gru);
+// Stacks whose layers stand still at some steps, or look further back.
+std::vector<std::pair<const char*, RecurrentSpec>> layers_in_time() {
+  std::vector<std::pair<const char*, RecurrentSpec>> specs = {
+      {"plain", layer_spec(CellKind::lstm)},
+      {"period", layer_spec(CellKind::lstm)},
+      {"delays", layer_spec(CellKind::gru)},
+      {"period and delays", layer_spec(CellKind::lstm)},
+      {"groups", layer_spec(CellKind::rnn_tanh, R"({"group_periods": [1, 2, 3, 4, 6]})")}};
+  specs[1].second.layers[0].period = specs[3].second.layers[0].period = 2;
+  specs[2].second.layers[0].delays = specs[3].second.layers[0].delays = {2, 3};
+  return specs;
+}
+
+TEST(Probe, HasTheBitsOfThePlainRunWhereLayersStandStillAndSequencesBegin) {
+  const std::vector<std::uint8_t> begins = {0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0};
+  for (const auto& [name, one] : layers_in_time()) {
+    for (const bool learnt : {false, true}) {
+      for (const bool reverse : {false, true}) {
+        SCOPED_TRACE(name);
+        RecurrentSpec spec = one;
+        spec.layers.push_back(spec.layers[0]);
+        (reverse ? spec.reverse : spec.bidirectional) = true;
+        spec.learn_initial_state = learnt;
+        const std::vector<Tensor> parameters = parameters_for(spec, DType::float64);
+        RecurrentInput input;
+        input.x = numbers({6, 3, 3}, 1);
+        input.lengths = Tensor::from(std::vector<std::int64_t>{6, 4, 5}, {3});
+        input.reset_mask = Tensor::from(begins, {6, 3});
+        RecurrentProbe probe;
+        const RecurrentOutput plain = recurrent(spec, parameters, input);
+        const RecurrentOutput probed = recurrent(spec, parameters, input, probe);
+        expect_same_bits(probed.y, plain.y);
+        for (std::size_t i = 0; i < plain.state.h.size(); ++i) {
+          expect_same_bits(probed.state.h[i], plain.state.h[i]);
+          if (!plain.state.past.empty()) expect_same_bits(probed.state.past[i], plain.state.past[i]);
+        }
+        // And the same gradients of the parameters.
+        std::vector<Tensor> wanted;
+        for (const RecurrentOutput* out : {&plain, &probed}) {
+          Tensor total = sum(mul(out->y, out->y));
+          for (const Tensor& h : out->state.h) total = add(total, sum(mul(h, h)));
+          total.backward();
+          for (std::size_t i = 0; i < parameters.size(); ++i) {
+            const Tensor grad = parameters[i].grad();
+            if (out == &plain) {
+              wanted.push_back(grad.clone());
+            } else {
+              for (std::int64_t k = 0; k < grad.numel(); ++k)
+                EXPECT_NEAR(grad.data<double>()[k], 2 * wanted[i].data<double>()[k], 1e-12) << "parameter " << i;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Probe, GradientsOfStatesThatAreHeldAreThoseOfARunFromThere) {
+  constexpr std::int64_t T = 6, N = 2;
+  for (const auto& [name, one] : layers_in_time()) {
+    if (!one.layers[0].delays.empty()) continue;  // a run from there has a past of its own
+    SCOPED_TRACE(name);
+    RecurrentSpec spec = one;
+    spec.learn_initial_state = true;  // where resets lead, whatever state is given
+    const std::vector<Tensor> parameters = parameters_for(spec, DType::float64);
+    const Tensor weights = numbers({T, N, 5}, 3);
+    RecurrentInput input;
+    input.x = numbers({T, N, 3}, 1);
+    input.reset_mask = Tensor::from(std::vector<std::uint8_t>{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0}, {T, N});
+    RecurrentProbe probe;
+    sum(mul(recurrent(spec, parameters, input, probe).y, weights)).backward();
+    const LayerProbe& layer = probe.layers[0];
+    for (std::int64_t t = 0; t + 1 < T; ++t) {
+      RecurrentInput rest;
+      rest.x = slice(input.x, 0, t + 1, T);
+      rest.reset_mask = slice(input.reset_mask, 0, t + 1, T);
+      rest.state.h = {leaf(slice(layer.h, 0, t, t + 1).reshape({N, 5}))};
+      if (layer.c.defined()) rest.state.c = {leaf(slice(layer.c, 0, t, t + 1).reshape({N, 5}))};
+      if (spec.has_periods())
+        rest.state.clock = Tensor::from(std::vector<std::int64_t>{t + 1, t < 3 ? t + 1 : t - 2}, {N});
+      sum(mul(recurrent(spec, parameters, rest).y, slice(weights, 0, t + 1, T))).backward();
+      for (std::int64_t i = 0; i < N * 5; ++i) {
+        EXPECT_NEAR(layer.h_added.grad().data<double>()[t * N * 5 + i],
+                    rest.state.h[0].grad().data<double>()[i] + weights.data<double>()[t * N * 5 + i], 1e-12);
+        if (!layer.c.defined()) continue;
+        EXPECT_NEAR(layer.c_added.grad().data<double>()[t * N * 5 + i], rest.state.c[0].grad().data<double>()[i],
+                    1e-12);
+      }
+    }
+  }
+}
+
+TEST(Probe, RefusesTraining) {
   RecurrentInput input;
   input.x = numbers({4, 2, 3}, 1);
-  RecurrentProbe probe;
-  const auto refused = [&](const char* argument) {
-    try {
-      recurrent(spec, parameters_for(spec, DType::float64), input, probe);
-      ADD_FAILURE() << argument << " was taken";
-    } catch (const ArgumentError& error) {
-      EXPECT_NE(std::string(error.what()).find(argument), std::string::npos) << error.what();
-    }
-  };
-  input.reset_mask = Tensor::full({4, 2}, 0.0, DType::uint8);
-  refused("reset_mask");
-  input.reset_mask = {};
   input.training = true;
-  refused("training");
-  input.training = false;
-  spec.layers[0].period = 2;
-  refused("probe");
+  RecurrentProbe probe;
+  const RecurrentSpec spec = layer_spec(CellKind::gru);
+  EXPECT_THROW(recurrent(spec, parameters_for(spec, DType::float64), input, probe), ArgumentError);
 }
 
 }  // namespace

@@ -84,6 +84,10 @@ def cell_layers(draw: Any, smooth: bool = False) -> Layer:
     if not options.get("layer_norm") and not options.get("truncate_gates"):
         delays = draw(st.sampled_from([(), (), (2,), (2, 3)]))
     projected = draw(st.integers(0, hidden - 1)) if lstm else 0
+    keeping = {"layer_norm", "zoneout_h", "zoneout_c", "leak"}  # what groups do not go with
+    if projected == 0 and not keeping & options.keys() and draw(st.booleans()):
+        count = draw(st.sampled_from([count for count in (1, 2, 3) if hidden % count == 0]))
+        options["group_periods"] = draw(st.sampled_from([[1, 2, 4], [2, 3, 7]]))[:count]
     return Layer(cell, hidden, delays=delays, options=options, proj_size=projected)
 
 
@@ -172,7 +176,8 @@ def training_results(
     stack.zero_grad()
     leaf = rnncore.tensor(x, requires_grad=True)
     output, final = stack(leaf, lengths=lengths, reset_mask=mask, generator=rnncore.Generator(5))
-    sum(((value * value).sum() for name, value in final.items()), (output * output).sum()).backward()
+    states = [value for name, value in final.items() if name != "clock"]
+    sum(((value * value).sum() for value in states), (output * output).sum()).backward()
     gradients = {name: p.grad.numpy() for name, p in stack.named_parameters()}
     return {"y": output.detach().numpy(), "dx": leaf.grad.numpy(), **arrays_of(final), **gradients}
 
@@ -219,6 +224,7 @@ def test_gradients_are_central_differences(
     rng = np.random.default_rng(seed)
 
     _, shape_of_state = stack(x, generator=rnncore.Generator(5))
+    clock = {name: shape_of_state.pop(name) for name in ("clock",) if name in shape_of_state}  # groups' steps so far
     values = {"x": x, **{name: rng.uniform(-0.8, 0.8, value.shape) for name, value in shape_of_state.items()}}
     values |= {f"p.{name}": p.detach().numpy().copy() for name, p in stack.named_parameters()}
     weights: dict[str, np.ndarray] = {}
@@ -228,10 +234,12 @@ def test_gradients_are_central_differences(
         with rnncore.no_grad():
             for name, parameter in stack.named_parameters():
                 parameter.copy_(leaves[f"p.{name}"])
-        state = {name: leaf for name, leaf in leaves.items() if name != "x" and not name.startswith("p.")}
+        state = {name: leaf for name, leaf in leaves.items() if name != "x" and not name.startswith("p.")} | clock
         output, final = stack(leaves["x"], state, lengths=lengths, reset_mask=mask, generator=rnncore.Generator(5))
         total = None
         for name, value in {"y": output, **final}.items():
+            if name == "clock":
+                continue
             weights.setdefault(name, rng.standard_normal(value.shape))
             term = (value * rnncore.tensor(weights[name])).sum()
             total = term if total is None else total + term
@@ -267,6 +275,7 @@ wild = st.fixed_dictionaries(
         "coupled": st.booleans(),
         "forget_gate": st.booleans(),
         "truncate_gates": st.booleans(),
+        "group_periods": st.sampled_from([[1], [1, 2], [2, 1], [0, 3], [1, 2, 3, 4, 5, 6]]),
         "activations": st.dictionaries(
             st.sampled_from(["gate", "candidate", "hidden"]),
             st.sampled_from([{"kind": "relu"}, {"kind": "tanh", "alpha": 1.0}, {"kind": "elu", "alpha": -1.0}]),

@@ -40,7 +40,18 @@ STACKS: dict[str, Callable[[], nn.Module]] = {
     "highway": lambda: nn.Recurrent(
         3, [nn.Layer("lstm", 4), nn.Layer("gru", 4)], connection="highway", dtype="float64", generator=Generator(1)
     ),
+    "delays": lambda: recurrent(nn.Layer("lstm", 4), nn.Layer("lstm", 3, delays=(2, 4))),
+    "delays both ways": lambda: recurrent(nn.Layer("gru", 4, delays=(3,)), bidirectional=True),
+    "period": lambda: recurrent(nn.Layer("gru", 4), nn.Layer("lstm", 4, period=2)),
+    "period and delays": lambda: recurrent(nn.Layer("gru", 4, period=2, delays=(2,)), bidirectional=True),
+    "groups": lambda: recurrent(nn.Layer("rnn-tanh", 4, group_periods=(1, 2))),
 }
+
+
+def recurrent(*layers: nn.Layer, **options: Any) -> nn.Recurrent:
+    return nn.Recurrent(3, list(layers), dtype="float64", generator=Generator(1), **options)
+
+
 stacks = pytest.mark.parametrize("name", STACKS)
 
 
@@ -79,13 +90,18 @@ def test_profile_means_and_reach() -> None:
 
 
 def central_jacobian(module: nn.Module, x: Tensor, state: list[np.ndarray], layer: inspect.WatchedLayer) -> np.ndarray:
-    """Of one step of a layer alone."""
-    sizes, flat = [len(part) for part in state], np.concatenate(state)
+    """Of one step of a layer alone, at which every unit runs."""
+    sizes, flat = [part.size for part in state], np.concatenate([part.ravel() for part in state])
+    kinds = ["h_l0"] + ["c_l0"] * (layer.c is not None) + ["past_l0"] * (layer.past is not None)
 
     def leaving(entering: np.ndarray) -> np.ndarray:
-        parts = [Tensor(part[None, None]) for part in np.split(entering, np.cumsum(sizes)[:-1])]
-        _, *after = rnncore._core.recurrent(layer.spec, layer.parameters(), x, *parts)
-        return np.concatenate([part.numpy()[0, 0] for part in after if part is not None])
+        parts = np.split(entering, np.cumsum(sizes)[:-1])
+        given = {
+            kind: Tensor(part.reshape(*old.shape[:-1], 1, -1))
+            for kind, part, old in zip(kinds, parts, state, strict=True)
+        }
+        _, after = rnncore._core.recurrent_with_state(layer.spec, layer.parameters(), x, given)
+        return np.concatenate([after[kind].numpy().ravel() for kind in kinds])
 
     eps, columns = 1e-6, []
     with rnncore.no_grad():
@@ -103,10 +119,12 @@ def test_step_jacobian_is_that_of_central_differences(name: str) -> None:
     with inspect.watched(module) as watch:
         module(randn(5, 2, 3))
     for layer in watch.layers:
-        before = 3 if layer.reverse else 1
-        state = [part[before, 1] for part in (layer.h, layer.c) if part is not None]
-        want = central_jacobian(module, Tensor(layer.x[2:3, 1:2]), state, layer)
-        np.testing.assert_allclose(inspect.step_jacobian(layer, 2, sequence=1), want, atol=1e-8)
+        before, t = (3, 2) if layer.reverse else (1, 2)
+        if not layer.running[t].any():  # backwards, with a period, over five steps: step 2 is the third
+            continue
+        state = [part[before, ..., 1, :] for part in (layer.h, layer.c, layer.past) if part is not None]
+        want = central_jacobian(module, Tensor(layer.x[t : t + 1, 1:2]), state, layer)
+        np.testing.assert_allclose(inspect.step_jacobian(layer, t, sequence=1), want, atol=1e-8)
 
 
 @stacks
@@ -116,11 +134,51 @@ def test_gradients_chain_by_the_step_jacobians(name: str) -> None:
     x = randn(6, 2, 3)
     with inspect.watched(module) as watch:
         (module(x)[0][5] ** 2).sum().backward()
-    layer = next(layer for layer in reversed(watch.layers) if not layer.reverse)
+    check_chain(next(layer for layer in reversed(watch.layers) if not layer.reverse))
+
+
+def check_chain(layer: inspect.WatchedLayer) -> None:
     gradients = layer.dh if layer.dc is None else np.concatenate([layer.dh, layer.dc], axis=2)
-    for t in range(1, 6):
-        want = gradients[t, 1] @ inspect.step_jacobian(layer, t, sequence=1)
-        np.testing.assert_allclose(gradients[t - 1, 1], want, rtol=1e-9, atol=1e-14)
+    carried = np.zeros(len(inspect.step_jacobian(layer, 1)))
+    width = gradients.shape[2]
+    carried[:width] = gradients[5, 1]  # nothing reads the past of the last step
+    for t in range(5, 0, -1):
+        carried = carried @ inspect.step_jacobian(layer, t, sequence=1)
+        np.testing.assert_allclose(gradients[t - 1, 1], carried[:width], rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+@pytest.mark.parametrize("name", ["rnn", "lstm", "delays", "period", "groups"])
+def test_nothing_flows_back_over_a_reset(name: str, learnt: bool) -> None:
+    module = STACKS[name]()
+    if learnt:
+        layers = {"delays": nn.Layer("lstm", 4, delays=(2, 4)), "period": nn.Layer("lstm", 4, period=2)}
+        module = recurrent(layers.get(name, nn.Layer("gru", 4)), learn_initial_state=True)
+    x, mask = randn(6, 2, 3), np.zeros((6, 2), np.uint8)
+    mask[3, 1] = mask[0, 0] = 1
+    plain = module(x, reset_mask=mask)[0]
+    with inspect.watched(module) as watch:
+        output = module(x, reset_mask=mask)[0]
+        (output[5] ** 2).sum().backward()
+    np.testing.assert_array_equal(output.numpy(), plain.numpy())
+    layer = watch.layers[-1]
+    np.testing.assert_array_equal(layer.begins, mask)
+    assert not inspect.step_jacobian(layer, 3, sequence=1).any()
+    assert not layer.dh[:3, 1].any()
+    assert np.abs(layer.dh[:3, 0]).max() > 0
+    check_chain(layer)
+
+
+def test_gates_count_where_the_layer_runs() -> None:
+    gru = recurrent(nn.Layer("gru", 4, period=3))
+    with inspect.watched(gru) as watch:
+        gru(randn(6, 2, 3), lengths=np.array([6, 2]))
+    [layer] = watch.layers
+    np.testing.assert_array_equal(layer.running[:, :, 0], [[1, 1], [0, 0], [0, 0], [1, 0], [0, 0], [0, 0]])
+    np.testing.assert_array_equal(layer.h[1], layer.h[0])
+    np.testing.assert_array_equal(layer.h[2, 1], 0)
+    assert [use.counts.sum() for use in inspect.gate_use(layer)] == [12, 12, 12]
+    np.testing.assert_array_equal(inspect.step_jacobian(layer, 1), np.eye(4))
 
 
 def test_gradients_of_a_lower_layer_are_those_of_pytorchs_cells() -> None:
@@ -314,8 +372,6 @@ def test_errors_say_what_is_wrong() -> None:
             _ = watch.layers[0].dh
         with pytest.raises(ValueError, match=r"expected l0, got 'l7'"):
             watch.layer("l7")
-        with pytest.raises(ValueError, match="reset_mask: expected none with a probe"):
-            lstm(rnncore.zeros(5, 1, 3), reset_mask=np.zeros((5, 1), np.uint8))
     with pytest.raises(ValueError, match=r"step: expected within \[0, 5\), got 5"):
         inspect.step_jacobian(watch.layers[0], 5)
     with pytest.raises(ValueError, match="steps: expected within"):
@@ -325,14 +381,11 @@ def test_errors_say_what_is_wrong() -> None:
         normalised(rnncore.zeros(5, 1, 3))
     with pytest.raises(ValueError, match="without layer_norm"):
         inspect.gate_use(watch.layers[0])
-    delayed = nn.Recurrent(3, [nn.Layer("gru", 4, delays=(2,))])
-    with inspect.watched(delayed) as watch:
-        delayed(rnncore.zeros(5, 1, 3))
-    with pytest.raises(ValueError, match="a layer without delays"):
+    mixed = nn.Recurrent(3, [nn.Layer("rnn-tanh", 4, delays=(2,), group_periods=(1, 2))])
+    with inspect.watched(mixed) as watch:
+        mixed(rnncore.zeros(5, 1, 3))
+    with pytest.raises(ValueError, match="a layer without both"):
         inspect.step_jacobian(watch.layers[0], 1)
-    periodic = nn.Recurrent(3, [nn.Layer("gru", 4, period=2)])
-    with inspect.watched(periodic), pytest.raises(ValueError, match="a stack without periods"):
-        periodic(rnncore.zeros(5, 1, 3))
 
 
 def test_delays_carry_gradients_past_the_step_before() -> None:

@@ -99,11 +99,7 @@ def test_a_text_without_line_ends_is_sampled_too() -> None:
     assert len(trainer.history[-1]["text"]) == 5
 
 
-def test_layers_that_cannot_be_watched_are_named() -> None:
-    network = model()
-    network.rnn = nn.Recurrent(12, [nn.Layer("gru", 12, period=2)])
-    with pytest.raises(ValueError, match="a stack without periods"), inspect.watched(network):
-        network.rnn(np.zeros((3, 1, 12), np.float32))
+def test_bad_options_are_named() -> None:
     with pytest.raises(ValueError, match="every: expected at least 1"):
         inspect.Monitor(0)
     with pytest.raises(ValueError, match="sample: expected 0 or more"):

@@ -14,8 +14,14 @@ struct LayerProbe {
   Tensor x;         // (T, N, I_k): what the layer read
   Tensor h_0, c_0;  // (N, R), (N, H): the state entering its first step; c_0 and all c undefined without a cell state
   Tensor h, c;      // (T, N, R), (T, N, H): the states leaving the steps
-  Tensor gates;     // (T, N, G*H): gates and candidates after their functions, in the rows' order of weight_ih;
-                    // undefined with layer normalisation, which does not keep them
+  Tensor past_0, past;  // (D, N, R), (T, D, N, R): with delays, the D = d_max - 1 states before h, latest first,
+                        // entering the first step and leaving each
+  Tensor gates;    // (T, N, G*H): gates and candidates after their functions, in the rows' order of weight_ih, zeros
+                   // where the layer does not run; undefined with layer normalisation, which does not keep them
+  Tensor running;  // uint8 (T, N, H): 0 where a unit keeps its state: beyond a row's length, between the steps at
+                   // which a layer (period) or its group (group_periods) runs; undefined where all run at all steps
+  Tensor begins;   // uint8 (T, N): 1 where the step starts from the initial state, by reset_mask and in the order of
+                   // reading, so that nothing of the state before enters it; undefined without a reset_mask
   // Zeros that were added to h_t and c_t on their way out of the step: to h_t for the layer above and for the next
   // step, to c_t for the next step. After backward(), h_added.grad() is dL/dh_t, and c_added.grad() is dL/dc_t with h_t
   // held, as of a state (h_t, c_t) with two parts. Beyond a row's length: of the state that is kept.
@@ -26,7 +32,7 @@ struct RecurrentProbe {
   std::vector<LayerProbe> layers;  // one per (layer, direction), layer-major
 };
 
-// As `recurrent`, filling the probe. Refused: training, reset_mask, and layers with a period.
+// As `recurrent`, filling the probe. Refused: training.
 RNNCORE_EXPORT RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& parameters,
                                          const RecurrentInput& input, RecurrentProbe& probe);
 

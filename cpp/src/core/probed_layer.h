@@ -6,7 +6,8 @@
 
 namespace rnncore {
 
-// recurrent_layer, filling the probe. input: x (no ids), neither reset_mask nor a generator.
-LayerResult probed_layer(const LayerSpec& layer, const LayerParameters& p, const LayerInput& input, LayerProbe& probe);
+// recurrent_layer, or layer_at_period, filling the probe. input: x (no ids), without a generator. clock: as there.
+LayerResult probed_layer(const LayerSpec& layer, const LayerParameters& p, const LayerInput& input, const Tensor& clock,
+                         LayerProbe& probe);
 
 }  // namespace rnncore

@@ -215,7 +215,7 @@ class StackRun {
       if (!in.start.c.defined()) in.start.c = in.reset.c;
     }
     if (!layer.options.group_periods.empty()) in.running = running_units(layer, in, input_.state.clock);
-    if (probe_ != nullptr) return probed_layer(layer, p, in, probe_->layers[i]);
+    if (probe_ != nullptr) return probed_layer(layer, p, in, input_.state.clock, probe_->layers[i]);
     return layer.period > 1 ? layer_at_period(layer, p, in, input_.state.clock) : recurrent_layer(layer, p, in);
   }
 
@@ -261,10 +261,7 @@ RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& 
 RecurrentOutput recurrent(const RecurrentSpec& spec, const std::vector<Tensor>& parameters, const RecurrentInput& input,
                           RecurrentProbe& probe) {
   check_input(spec, parameters, input);
-  const char* const hint = "instruments read plain sequences";
   if (input.training) throw_argument(kOp, "training", "false with a probe", "true", "call eval() first");
-  if (input.reset_mask.defined()) throw_argument(kOp, "reset_mask", "none with a probe", "a mask", hint);
-  if (spec.has_periods()) throw_argument(kOp, "probe", "a stack without periods", "a layer with one", hint);
   probe.layers.assign(spec.layers.size() * static_cast<std::size_t>(spec.directions()), LayerProbe());
   return StackRun(spec, parameters, input, &probe).run();
 }

@@ -66,20 +66,41 @@ RowPlan plan_row(const Masks& masks, std::int64_t n, std::int64_t period, std::i
 
 }  // namespace
 
-void start_from_reset(LayerInput& in, const std::vector<std::uint8_t>& flags) {
-  if (!in.own_reset || std::find(flags.begin(), flags.end(), 1) == flags.end()) return;
+StepFlags step_flags(const LayerInput& in, std::int64_t period, const Tensor& clock) {
+  const Shape& steps = in.ids.defined() ? in.ids.shape() : in.x.shape();
+  const Masks masks(in.lengths, in.reset_mask, in.reverse, steps[0], steps[1]);
+  StepFlags flags;
+  for (auto* part : {&flags.there, &flags.runs, &flags.begins})
+    part->assign(static_cast<std::size_t>(masks.T * masks.N), 0);
+  for (std::int64_t n = 0; n < masks.N; ++n) {
+    std::int64_t now = clock_of(clock, n);
+    masks.walk(n, [&](std::int64_t t, bool begins) {
+      if (begins) now = 0;
+      const std::size_t at = static_cast<std::size_t>(t * masks.N + n);
+      flags.there[at] = 1;
+      flags.runs[at] = now++ % period == 0;
+      flags.begins[at] = begins;
+    });
+  }
+  return flags;
+}
+
+LayerState restarted(const LayerState& state, const LayerState& fresh, const std::vector<std::uint8_t>& flags) {
   const std::int64_t N = static_cast<std::int64_t>(flags.size());
   std::vector<double> starts(flags.begin(), flags.end()), stays;
   for (const double value : starts) stays.push_back(1 - value);
-  const auto blend = [&](Tensor& state, const Tensor& reset, const Shape& rows) {
-    if (!state.defined()) return;
-    const Tensor stay = Tensor::from(stays, rows).to(state.dtype());
-    state = mul(state, stay);
-    if (reset.defined()) state = add(state, mul(reset, Tensor::from(starts, rows).to(state.dtype())));
+  const auto blend = [&](const Tensor& old, const Tensor& start, const Shape& rows) {
+    if (!old.defined()) return old;
+    const Tensor kept = mul(old, Tensor::from(stays, rows).to(old.dtype()));
+    if (!start.defined()) return add(kept, Tensor::zeros(rows, old.dtype()));  // no negative zeros
+    return add(kept, mul(start, Tensor::from(starts, rows).to(old.dtype())));
   };
-  blend(in.start.h, in.reset.h, {N, 1});
-  blend(in.start.c, in.reset.c, {N, 1});
-  blend(in.start.past, {}, {1, N, 1});
+  return {blend(state.h, fresh.h, {N, 1}), blend(state.c, fresh.c, {N, 1}), blend(state.past, fresh.past, {1, N, 1})};
+}
+
+void start_from_reset(LayerInput& in, const std::vector<std::uint8_t>& flags) {
+  if (!in.own_reset || std::find(flags.begin(), flags.end(), 1) == flags.end()) return;
+  in.start = restarted(in.start, {in.reset.h, in.reset.c, {}}, flags);
 }
 
 Tensor advanced_clock(const Tensor& clock, const Tensor& lengths, const Tensor& reset_mask, bool reverse,

@@ -28,6 +28,17 @@ void fill_running(const std::vector<std::int64_t>& periods, std::int64_t H, std:
 Tensor advanced_clock(const Tensor& clock, const Tensor& lengths, const Tensor& reset_mask, bool reverse,
                       std::int64_t T, std::int64_t N);
 
+// What each row does at each place in time, (T, N): whether the step is there (within the row's length), whether a
+// layer of that period runs at it, and whether it is the first of a sequence by reset_mask, in the order of reading.
+struct StepFlags {
+  std::vector<std::uint8_t> there, runs, begins;
+};
+StepFlags step_flags(const LayerInput& input, std::int64_t period, const Tensor& clock);
+
+// The state with the rows of flags[n] != 0 taken from `fresh`, where what is undefined is zeros. What is undefined in
+// `state` stays so.
+LayerState restarted(const LayerState& state, const LayerState& fresh, const std::vector<std::uint8_t>& flags);
+
 // Where input.own_reset and the sequence of a row begins with its very first step (rows with flags[n] != 0), the row
 // starts from input.reset and not from the state given.
 void start_from_reset(LayerInput& input, const std::vector<std::uint8_t>& flags);

@@ -19,19 +19,21 @@ Array = NDArray[Any]
 def step_jacobian(layer: WatchedLayer, step: int, *, sequence: int = 0) -> Array:
     """D state_t / d state_(t-1) at a step of a watched call: exact, in float64, by one backward pass of the engine.
 
-    The state is h, or (h, c) one after the other where the cell has c; h alone has R features, c has H. For the RNN
-    h_t = f(a_t) it is diag(f'(a_t)) W_hh (Pascanu, Mikolov & Bengio 2013, equation 5).
+    The state is h, or (h, c) one after the other where the cell has c; h alone has R features, c has H. With delays the
+    d_max - 1 states before h follow, latest first. For the RNN h_t = f(a_t) the Jacobian is diag(f'(a_t)) W_hh
+    (Pascanu, Mikolov & Bengio 2013, equation 5). Where a unit stands still (`WatchedLayer.running`) it has a row of
+    the identity; where a new sequence begins by `reset_mask` all is zero.
 
     Args:
-        layer: of `watched`. Not with delays, whose state has more parts.
+        layer: of `watched`.
         step: t; where the layer reads backwards the state before it is that of t + 1.
         sequence: n, the row of the batch. Default: 0.
 
     Returns:
-        (S, S), S = R or R + H: row i, column j is d state_t[i] / d state_(t-1)[j].
+        (S, S), S = R or R + H, and R (d_max - 1) more with delays: row i, column j is d state_t[i] / d state_(t-1)[j].
 
     Raises:
-        ValueError: a layer with delays, or a step or sequence that is not there.
+        ValueError: a step or sequence that is not there, or a layer with delays and clockwork groups at once.
     """
     steps, rows = layer.h.shape[:2]
     for name, value, end in (("step", step, steps), ("sequence", sequence, rows)):
@@ -47,7 +49,7 @@ def state_jacobian(layer: WatchedLayer, first: int, last: int, *, sequence: int 
     reads backwards, so that `first` is the step that it reads first.
 
     Args:
-        layer: of `watched`, without delays.
+        layer: of `watched`.
         first: a step.
         last: a later one in the layer's direction, or the same: the identity.
         sequence: the row of the batch. Default: 0.
@@ -56,7 +58,7 @@ def state_jacobian(layer: WatchedLayer, first: int, last: int, *, sequence: int 
         (S, S), as `step_jacobian`.
 
     Raises:
-        ValueError: a layer with delays, steps that are not there, or in the wrong order.
+        ValueError: steps that are not there, or in the wrong order.
     """
     steps = layer.h.shape[0]
     ordered = first >= last if layer.reverse else first <= last
@@ -86,7 +88,7 @@ def lyapunov_exponents(layer: WatchedLayer, *, sequence: int = 0, count: int | N
         (count,); -inf where the step map loses a dimension.
 
     Raises:
-        ValueError: a layer with delays, or a count or skip out of range.
+        ValueError: a count or skip out of range.
     """
     stepper = _Stepper(layer, sequence)
     steps, size = layer.h.shape[0], stepper.size
@@ -109,15 +111,18 @@ class _Stepper:
     """A layer that makes single steps from the states of a watched call."""
 
     def __init__(self, layer: WatchedLayer, sequence: int) -> None:
-        if any("delay" in name for name, _, _ in layer.spec.parameters()):
-            expected, hint = "a layer without delays", "the past that enters its steps is more than one state"
-            raise ValueError(message("step jacobian", layer.name, expected, "one with delays", hint))
         self._layer, self._parameters = layer, layer.parameters()
-        states = [(layer.h, layer.h_0)] + ([(layer.c, layer.c_0)] if layer.c is not None else [])
-        self._leaving = [leaving[:, sequence] for leaving, _ in states]
-        self._entering = [start[sequence] for _, start in states if start is not None]
+        kinds = [("h", layer.h, layer.h_0), ("c", layer.c, layer.c_0), ("past", layer.past, layer.past_0)]
+        self._kinds = [kind for kind, leaving, _ in kinds if leaving is not None]
+        self._leaving = [leaving[:, ..., sequence, :] for _, leaving, _ in kinds if leaving is not None]
+        self._entering = [start[..., sequence, :] for _, _, start in kinds if start is not None]
         self._x = layer.x[:, sequence]
-        self.size = sum(len(start) for start in self._entering)
+        self._running, self._begins = layer.running[:, sequence], layer.begins[:, sequence]
+        self._grouped = layer.grouped
+        if self._grouped and layer.past is not None:
+            expected, hint = "a layer without both", "one part of its state moves on while another stands still"
+            raise ValueError(message("step jacobian", layer.name, expected, "group_periods and delays", hint))
+        self.size = sum(part.size for part in self._entering)
 
     def _state_before(self, t: int) -> list[Array]:
         before = t + 1 if self._layer.reverse else t - 1
@@ -125,20 +130,36 @@ class _Stepper:
         return [part[before] for part in self._leaving] if inside else self._entering
 
     def jacobian(self, t: int) -> Array:
-        # A batch of S equal rows, of which row i is asked for the gradient of the i-th feature of the new state.
-        size = self.size
+        if self._begins[t]:
+            return np.zeros((self.size, self.size))
+        moved = self._running[t]
+        if not moved.any():
+            return np.eye(self.size)
+        whole = self._step(t)
+        if not moved.all():  # clockwork groups: units that do not run keep h
+            kept = np.flatnonzero(~moved)
+            whole[kept] = np.eye(self.size)[kept]
+        return whole
+
+    def _step(self, t: int) -> Array:
+        # A batch of S equal rows, of which row i is asked for the gradient of the i-th feature of the new state. At the
+        # clock of a sequence's first step every unit runs.
+        size, before = self.size, self._state_before(t)
         x = Tensor(np.tile(self._x[t], (1, size, 1)), False, "float64")
-        h, *c = [Tensor(np.tile(part, (1, size, 1)), True, "float64") for part in self._state_before(t)]
+        state = {
+            f"{kind}_l0": Tensor(np.repeat(part[..., None, :], size, axis=-2), True, "float64")
+            for kind, part in zip(self._kinds, before, strict=True)
+        }
         with enable_grad():
-            _, *leaving = _core.recurrent(self._layer.spec, self._parameters, x, h, c[0] if c else None)
+            _, leaving = _core.recurrent_with_state(self._layer.spec, self._parameters, x, state)
             picked, at = [], 0
-            for part in leaving:
-                if part is not None:
-                    width = part.shape[2]
-                    picked.append((part * Tensor(np.eye(size)[None, :, at : at + width], False, "float64")).sum())
-                    at += width
+            for name, part in zip(state, before, strict=True):
+                mask = np.eye(size)[:, at : at + part.size].reshape(size, *part.shape)
+                picked.append((leaving[name] * Tensor(np.moveaxis(mask, 0, -2), False, "float64")).sum())
+                at += part.size
             sum(picked[1:], picked[0]).backward()
-        return np.concatenate([np.asarray(part.grad)[0] for part in (h, *c)], axis=1)
+        rows = [np.moveaxis(np.asarray(part.grad), -2, 0).reshape(size, -1) for part in state.values()]
+        return np.concatenate(rows, axis=1)
 
 
 def spectral_radius(matrix: Array) -> float:

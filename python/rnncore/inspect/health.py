@@ -21,7 +21,7 @@ _CANDIDATES = "gnh"  # in (-1, 1) with tanh; the other letters are gates, in (0,
 
 @dataclass(frozen=True)
 class GateUse:
-    """Where the values of one gate lie, over the steps and rows of a watched call.
+    """Where the values of one gate lie, over the steps and rows of a watched call at which the unit runs.
 
     Attributes:
         layer: as `WatchedLayer.name`.
@@ -54,15 +54,17 @@ def gate_use(layer: WatchedLayer, *, bins: int = 20) -> list[GateUse]:
         ValueError: a layer that does not keep its gates, or bins below 1.
     """
     positive("gate use", "bins", bins)
-    values, found = layer.gate_values, []
+    values, running, found = layer.gate_values, layer.running, []
+    steps = np.maximum(running.sum(axis=(0, 1)), 1)
     for index, gate in enumerate(layer.gates):
         low = -1.0 if gate in _CANDIDATES else 0.0
         edge = 0.9 if gate in _CANDIDATES else 0.1
         here = values[:, :, index]
         edges = np.linspace(low, 1.0, bins + 1)
-        counts, _ = np.histogram(np.clip(here, low, 1.0), bins=edges)
-        left = (here < (-edge if gate in _CANDIDATES else edge)).mean(axis=(0, 1))
-        found.append(GateUse(layer.name, gate, edges, counts, left, (here > 0.9).mean(axis=(0, 1))))
+        counts, _ = np.histogram(np.clip(here[running], low, 1.0), bins=edges)
+        left = (running & (here < (-edge if gate in _CANDIDATES else edge))).sum(axis=(0, 1)) / steps
+        right = (running & (here > 0.9)).sum(axis=(0, 1)) / steps
+        found.append(GateUse(layer.name, gate, edges, counts, left, right))
     return found
 
 

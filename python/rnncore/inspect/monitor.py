@@ -95,7 +95,7 @@ class Monitor(Callback):
                 is_text = isinstance(trainer.task, LanguageModelTask)
                 (self._lags if is_text else self._flow)(trainer, watch, record)
                 _add_states(watch.layers, record)
-        except ValueError as error:  # e.g. layers with periods
+        except ValueError as error:
             record["missing"] = str(error)
         hidden = max((p.shape[-1] for name, p in model.named_parameters() if "weight_hh" in name), default=0)
         spectra: dict[str, dict[str, list[float | None]]] = {}

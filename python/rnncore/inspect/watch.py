@@ -26,12 +26,15 @@ class WatchedLayer:
         spec: of this layer alone.
         gates: letters of its gate blocks, as "ifgo".
         reverse: whether it reads from the last step to the first.
+        grouped: whether its units run in groups of their own periods (`group_periods`).
     """
 
     name: str
     spec: RecurrentSpec
     gates: str
     reverse: bool
+    grouped: bool
+    _hidden_size: int = field(repr=False)
     _parts: dict[str, Tensor] = field(repr=False)
     _parameters: dict[str, Tensor] = field(repr=False)
 
@@ -61,13 +64,39 @@ class WatchedLayer:
         return self._value("c_0") if "c_0" in self._parts else None
 
     @property
+    def past(self) -> Array | None:
+        """(T, D, N, R): with delays, the D = d_max - 1 states before h leaving each step, latest first; else None."""
+        return self._value("past") if "past" in self._parts else None
+
+    @property
+    def past_0(self) -> Array | None:
+        """(D, N, R): the same entering its first step."""
+        return self._value("past_0") if "past_0" in self._parts else None
+
+    @property
+    def running(self) -> Array:
+        """(T, N, H), bool: False where a unit keeps its state.
+
+        Beyond a row's length, and between the steps at which the layer (`period`) or the unit's group
+        (`group_periods`) runs.
+        """
+        if "running" in self._parts:
+            return self._value("running").astype(bool)
+        return np.ones((*self.h.shape[:2], self._hidden_size), dtype=bool)
+
+    @property
+    def begins(self) -> Array:
+        """(T, N), bool: where the step starts from the initial state (`reset_mask`), in the order of reading."""
+        return self._value("begins").astype(bool) if "begins" in self._parts else np.zeros(self.h.shape[:2], dtype=bool)
+
+    @property
     def has_gates(self) -> bool:
         """Whether `gate_values` can be read: not with layer normalisation."""
         return "gates" in self._parts
 
     @property
     def gate_values(self) -> Array:
-        """(T, N, G, H): gates and candidates after their functions.
+        """(T, N, G, H): gates and candidates after their functions; zeros where the layer does not run.
 
         Raises:
             ValueError: the layer normalises, and does not keep them.
@@ -98,9 +127,9 @@ class WatchedLayer:
 
     def parameters(self) -> list[Tensor]:
         """The layer's weights in float64, as a stack of this layer alone takes them."""
-        suffix = self.name.rpartition(".")[2]  # l0, l1_reverse
-        stems = [name.removesuffix("_l0") for name, _, _ in self.spec.parameters()]
-        return [self._parameters[f"{stem}_{suffix}"].detach().to("float64") for stem in stems]
+        place, _, second = self.name.rpartition(".")[2].partition("_")  # l0, l1_reverse
+        names = [name.replace("_l0", f"_{place}") + "_reverse" * bool(second) for name, _, _ in self.spec.parameters()]
+        return [self._parameters[name].detach().to("float64") for name in names]
 
     def _value(self, part: str) -> Array:
         return np.array(self._parts[part].numpy())
@@ -204,6 +233,8 @@ def _layers_of(name: str, stack: nn.Module, probe: _core.Probe) -> Iterator[Watc
             spec=_core.recurrent_spec(json.dumps({**alone, "dropout": 0.0})),
             gates=_core.gate_letters(layer["cell"], layer.get("options")),
             reverse=second == 1 or whole.get("reverse", False),
+            grouped=bool((layer.get("options") or {}).get("group_periods")),
+            _hidden_size=layer["hidden_size"],
             _parts=parts,
             _parameters=dict(vars(stack)),
         )
