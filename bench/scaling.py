@@ -48,6 +48,7 @@ def plot(points: list[tuple[str, int, float, float]], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     figure, panels = plt.subplots(1, len(SWEEPS), figsize=(15, 3.2), constrained_layout=True)
     for panel, (letter, (case, _)) in zip(panels, SWEEPS.items(), strict=True):
@@ -57,6 +58,11 @@ def plot(points: list[tuple[str, int, float, float]], path: Path) -> None:
         panel.loglog(sizes, [times[-1] * f / flops[-1] for f in flops], color="0.6", label="as the arithmetic")
         panel.loglog(sizes, times, "o-", color="tab:blue", label="measured")
         panel.set_xlabel(letter)
+        shown = sizes[:: 1 + len(sizes) // 7]
+        panel.set_xticks(shown, [f"{size:,}" for size in shown], fontsize=8)
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.minorticks_off()
         rest = {"T": case.T, "N": case.N, "L": case.L, "H": case.H, **({"V": case.V} if case.V else {})}
         panel.set_title(", ".join(f"{k}={v}" for k, v in rest.items() if k != letter), fontsize=9)
     panels[0].set_ylabel("training step, ms")
