@@ -374,7 +374,10 @@ class ModelSpec:
         crf: bool = False,
         bio: bool = False,
         softmax: tuple[str, Sequence[int], float] | None = None,
+        projection_size: int = 0,
     ) -> None: ...
+    @property
+    def projection_size(self) -> int: ...
     @property
     def softmax(self) -> tuple[str, list[int], float]: ...
     @property

@@ -47,7 +47,7 @@ void bind_model_spec(py::module_& m) {
       .def(py::init([](std::int64_t vocab_size, std::int64_t embedding_size, const RecurrentSpec& recurrent,
                        bool tie_weights, double dropout, const std::string& kind, const std::string& pooling,
                        std::int64_t output_size, const Characters& characters, bool crf, bool bio,
-                       const std::optional<Softmax>& softmax) {
+                       const std::optional<Softmax>& softmax, std::int64_t projection_size) {
              ModelSpec spec;
              spec.kind = model_kind_from_name(kind);
              spec.vocab_size = vocab_size;
@@ -61,13 +61,15 @@ void bind_model_spec(py::module_& m) {
              spec.crf = crf;
              spec.bio = bio;
              spec.softmax = to_softmax(softmax);
+             spec.projection_size = projection_size;
              check(spec);
              return spec;
            }),
            py::kw_only(), py::arg("vocab_size") = 0, py::arg("embedding_size") = 0, py::arg("recurrent"),
            py::arg("tie_weights") = false, py::arg("dropout") = 0.0, py::arg("kind") = "language_model",
            py::arg("pooling") = "none", py::arg("output_size") = 0, py::arg("characters") = py::none(),
-           py::arg("crf") = false, py::arg("bio") = false, py::arg("softmax") = py::none())
+           py::arg("crf") = false, py::arg("bio") = false, py::arg("softmax") = py::none(),
+           py::arg("projection_size") = 0)
       .def_property_readonly("kind", [](const ModelSpec& spec) { return name_of(spec.kind); })
       .def_property_readonly("pooling", [](const ModelSpec& spec) { return name_of(spec.pooling); })
       .def_property_readonly("output_size", &ModelSpec::outputs)
@@ -76,6 +78,7 @@ void bind_model_spec(py::module_& m) {
       .def_readonly("recurrent", &ModelSpec::recurrent)
       .def_readonly("tie_weights", &ModelSpec::tie_weights)
       .def_readonly("dropout", &ModelSpec::dropout)
+      .def_readonly("projection_size", &ModelSpec::projection_size)
       .def_property_readonly("characters", [](const ModelSpec& spec) { return from_characters(spec.characters); })
       .def_readonly("crf", &ModelSpec::crf)
       .def_readonly("bio", &ModelSpec::bio)

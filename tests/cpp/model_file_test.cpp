@@ -126,6 +126,10 @@ TEST_F(ModelFileTest, ParameterNamesArePyTorchs) {
             "embedding.weight(5, 3) rnn.weight_ih_l0(16, 3) rnn.weight_hh_l0(16, 4) rnn.bias_ih_l0(16,) "
             "rnn.bias_hh_l0(16,) rnn.weight_ih_l1(12, 4) rnn.weight_hh_l1(12, 3) rnn.bias_ih_l1(12,) "
             "rnn.bias_hh_l1(12,) head.weight(5, 3) head.bias(5,) ");
+  spec.projection_size = 2;
+  names.clear();
+  for (const ParameterInfo& info : parameters_of(spec)) names += info.name + to_string(info.shape) + " ";
+  EXPECT_CONTAINS(names, "rnn.bias_hh_l1(12,) projection.weight(2, 3) head.weight(5, 2) head.bias(5,) ");
 }
 
 TEST_F(ModelFileTest, SpecificationRoundTripsThroughJson) {
@@ -176,6 +180,8 @@ TEST_F(ModelFileTest, SpecificationIsReadStrictly) {
       {R"("kind":"language_model")", R"("kind":"oracle")",
        "kind: expected language_model | classifier | tagger | forecaster | multilabel | transcriber, got 'oracle'"},
       {R"("output_size":5)", R"("output_size":6)", "output_size: expected vocab_size = 5, got 6"},
+      {R"("pooling":"none")", R"("pooling":"none","projection_size":2)", "projection.weight: missing"},
+      {R"("pooling":"none")", R"("pooling":"none","projection_size":-2)", "projection_size: expected 1 to"},
       {R"("pooling":"none")", R"("pooling":"sum")", "pooling: expected none | last | mean | max, got 'sum'"},
       {R"("vocab_size":5)", R"("vocab_size":4611686018427387904)", "vocab_size: expected 1 to"},
       {R"("hidden_size":4)", R"("hidden_size":4e0)", "layers[0].hidden_size: expected an integer, got 4.0"},

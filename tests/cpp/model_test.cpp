@@ -18,6 +18,7 @@ struct Kind {
   bool tokens;
   Pooling pooling;
   bool bidirectional, tied;
+  std::int64_t projection = 0;
 };
 const Kind kKinds[] = {
     {"language model", ModelKind::language_model, true, Pooling::none, false, false},
@@ -30,6 +31,8 @@ const Kind kKinds[] = {
     {"transcriber", ModelKind::transcriber, false, Pooling::none, true, false},
     {"multilabel", ModelKind::multilabel, false, Pooling::none, false, false},
     {"classifier by maximum", ModelKind::classifier, true, Pooling::max, true, false},
+    {"language model with a projection", ModelKind::language_model, true, Pooling::none, false, false, 4},
+    {"tied language model with a projection", ModelKind::language_model, true, Pooling::none, false, true, 6},
 };
 
 ModelSpec spec_of(const Kind& kind, CellKind cell = CellKind::lstm) {
@@ -43,6 +46,7 @@ ModelSpec spec_of(const Kind& kind, CellKind cell = CellKind::lstm) {
   spec.pooling = kind.pooling;
   spec.output_size = kind.kind == ModelKind::language_model ? 0 : 3;
   spec.tie_weights = kind.tied;
+  spec.projection_size = kind.projection;
   return spec;
 }
 
@@ -71,6 +75,7 @@ Tensor composed(const Model& model, const ModelInput& input) {
     y = spec.recurrent.bidirectional ? cat({out.state.h[2], out.state.h[3]}, 1) : out.state.h[1];
   if (spec.pooling == Pooling::mean) y = mul(sum(y, 0), 1.0 / kTime);
   if (spec.pooling == Pooling::max) y = max_over_time(y);
+  if (spec.projection_size > 0) y = linear(y, model.parameter("projection.weight"));
   return linear(y, model.parameter(spec.tie_weights ? "embedding.weight" : "head.weight"),
                 model.parameter("head.bias"));
 }
@@ -277,6 +282,9 @@ TEST(Model, SpecificationsThatMakeNoSenseAreRefused) {
   refused(kKinds[0], [](ModelSpec& s) { s.pooling = Pooling::last; });
   refused(kKinds[0], [](ModelSpec& s) { s.output_size = 3; });
   refused(kKinds[0], [](ModelSpec& s) { s.vocab_size = 0; });
+  refused(kKinds[1], [](ModelSpec& s) { s.projection_size = 5; });  // tied: as wide as the embedding
+  refused(kKinds[0], [](ModelSpec& s) { s.projection_size = -1; });
+  refused(kKinds[2], [](ModelSpec& s) { s.projection_size = 4; });
   refused(kKinds[2], [](ModelSpec& s) { s.pooling = Pooling::none; });
   refused(kKinds[2], [](ModelSpec& s) { s.tie_weights = true; });
   refused(kKinds[2], [](ModelSpec& s) { s.embedding_size = 7; });

@@ -128,8 +128,8 @@ class Steps {
 // A whole model: embedding, stack, head. The output is so wide that a batch would be worth a team of threads.
 class ModelSteps {
  public:
-  ModelSteps(std::int64_t N, const SoftmaxSpec& softmax)
-      : stream_(model(softmax).stream(N)),
+  ModelSteps(std::int64_t N, const SoftmaxSpec& softmax, std::int64_t projection = 0)
+      : stream_(model(softmax, projection).stream(N)),
         ids_(static_cast<std::size_t>(N), 3),
         out_(static_cast<std::size_t>(N * 5000)) {}
   void run() noexcept {
@@ -140,8 +140,9 @@ class ModelSteps {
   }
 
  private:
-  static Model model(const SoftmaxSpec& softmax) {
+  static Model model(const SoftmaxSpec& softmax, std::int64_t projection) {
     ModelSpec spec;
+    spec.projection_size = projection;
     spec.softmax = softmax;
     spec.vocab_size = 5000;
     spec.embedding_size = kInputs;
@@ -185,6 +186,8 @@ void each_stream(const F& f) {
     }
     ModelSteps model(N, {});
     f(model, "model N=" + std::to_string(N));
+    ModelSteps bottleneck(N, {}, 24);
+    f(bottleneck, "model with a projection N=" + std::to_string(N));
     ModelSteps adaptive(N, {SoftmaxKind::adaptive, {300, 1000}, 4.0});
     f(adaptive, "adaptive softmax N=" + std::to_string(N));
     ModelSteps classes(N, {SoftmaxKind::classes, {0, 100, 1000}, 4.0});

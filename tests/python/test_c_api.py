@@ -42,7 +42,9 @@ def test_every_function_of_the_header_is_declared_here() -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("options", [{}, {"tie_weights": True, "num_layers": 2, "dtype": "float64"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"tie_weights": True, "num_layers": 2, "dtype": "float64"}, {"projection_size": 5}]
+)
 def test_a_language_model_has_the_same_bits(tmp_path: Path, corpus: TextCorpus, cell: str, options: Any) -> None:
     model = small_model(corpus, cell=cell, **options)
     other = in_c(model, tmp_path)

@@ -157,7 +157,16 @@ def test_save_and_load_float64_without_vocabulary(tmp_path: Path) -> None:
         loaded.log_prob("text")
 
 
-@pytest.mark.parametrize("options", [{}, {"tie_weights": True, "dtype": "float64"}, {"num_layers": 2, "cell": "gru"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"tie_weights": True, "dtype": "float64"},
+        {"num_layers": 2, "cell": "gru"},
+        {"projection_size": 5},
+        {"projection_size": 7, "embedding_size": 7, "tie_weights": True},
+    ],
+)
 def test_c_plus_plus_begins_with_the_same_parameters(corpus: TextCorpus, options: dict[str, object]) -> None:
     model = small_model(corpus, seed=5, **options)
     drawn = model.spec().draw(Generator(5), model.config.dtype)
@@ -182,7 +191,9 @@ def test_a_bidirectional_language_model_is_refused() -> None:
         ({"dropout": 1.0}, "dropout"),
         ({"dropout": float("nan")}, "dropout"),
         ({"dtype": "float16"}, "float32 | float64"),
-        ({"tie_weights": True, "embedding_size": 3}, "tie_weights"),
+        ({"tie_weights": True, "embedding_size": 3}, "tie_weights: expected embedding_size = hidden_size = 512, got 3"),
+        ({"tie_weights": True, "projection_size": 3}, "tie_weights: expected embedding_size = projection_size = 3"),
+        ({"projection_size": -1}, "projection_size: expected 0 or more, got -1"),
         ({"vocabulary": Vocabulary.build("abc")}, "vocabulary"),
     ],
 )

@@ -31,6 +31,23 @@ def test_an_unknown_recipe_is_refused() -> None:
         recipe("ptb")
 
 
+def test_the_networks_of_le_et_al() -> None:
+    """Table 4's: about as many parameters each, those of the softmax left aside."""
+    names = ("le-lstm", "le-irnn-4", "le-irnn-1", "le-tanh-4", "le-tanh-1")
+    models = [LanguageModel(50, **recipe(name).model) for name in names]
+    assert all(model.config.head_inputs == 512 for model in models)
+    sizes = [
+        sum(p.numel() for n, p in model.named_parameters() if n.startswith(("rnn", "projection"))) for model in models
+    ]
+    assert max(sizes) < 1.05 * min(sizes)
+    for model, start in zip(models, ("uniform", "identity", "identity", "uniform", "uniform"), strict=True):
+        assert model.config.init == start
+    irnn = dict(models[2].named_parameters())
+    np.testing.assert_array_equal(irnn["rnn.weight_hh_l0"].numpy(), np.eye(1024, dtype=np.float32))
+    assert irnn["rnn.weight_ih_l0"].numpy().std() == pytest.approx(1e-3, rel=0.02)
+    assert not irnn["rnn.bias_ih_l0"].numpy().any()
+
+
 def test_ptb_small_halves_its_rate_after_four_epochs() -> None:
     config = TrainConfig(**recipe("ptb-small").train)
     optimizer = optim.SGD(small_model(TextCorpus.from_text("ab" * 20)).named_parameters(), lr=config.lr)

@@ -207,6 +207,25 @@ def test_equal_runs_write_equal_files(tmp_path: Path) -> None:
     assert log_without_times(tmp_path / "one") == log_without_times(tmp_path / "two")
 
 
+def test_minutes_are_a_limit_like_others(tmp_path: Path) -> None:
+    """They end a run as a matter of course; going on gives the run that never stopped."""
+    (tmp_path / "text").write_text(some_text())
+    whole = start_run(tmp_path / "whole", tmp_path / "text", TrainConfig(steps=9, batch=8, bptt=20), dropout=0.2)
+    whole.fit()
+    short = TrainConfig(minutes=1e-9, batch=8, bptt=20)
+    assert short.epochs is None
+    trainer = start_run(tmp_path / "run", tmp_path / "text", short, dropout=0.2)
+    result = trainer.fit()
+    assert (result.reason, result.steps, trainer.total_steps) == ("minutes", 1, None)
+    assert trainer.history[-1]["event"] == "epoch"
+    assert Trainer.resume(tmp_path / "run").progress.finished == "minutes"
+    resumed = Trainer.resume(tmp_path / "run", steps=9)
+    assert resumed.fit().reason == "steps"
+    for name, value in whole.model.state_dict().items():
+        assert value.numpy().tobytes() == resumed.model.state_dict()[name].numpy().tobytes(), name
+    assert Trainer.resume(tmp_path / "run", minutes=1e9).progress.finished == ""
+
+
 def test_callbacks_can_stop_a_run(corpus: TextCorpus) -> None:
     class Enough(Callback):
         def on_step(self, trainer: Trainer, loss: float, grad_norm: float) -> None:
@@ -282,6 +301,8 @@ def test_a_learning_rate_that_blows_up(tmp_path: Path, cell: str, steps: int) ->
         ({"schedule": "cos"}, "constant | step | exponential | cosine | plateau"),
         ({"schedule": "plateau", "warmup_steps": 3}, "schedule"),
         ({"seed": -1}, "seed"),
+        ({"minutes": 0.0}, "minutes: expected a positive number"),
+        ({"minutes": 5.0, "schedule": "cosine"}, "epochs or steps beside cosine"),
         ({"batching": "x"}, "batching"),
     ],
 )

@@ -63,7 +63,8 @@ struct SoftmaxSpec {
 
 // Embedding (V, E), or features -> recurrent stack -> pooling -> linear head (O, width of the stack).
 // Parameter names: "embedding.weight", "characters.embedding.weight", "characters.rnn.<as parameters_of>",
-// "rnn.<as parameters_of>", "head.weight" (absent when tied), "head.bias", "crf.transitions", "crf.start", "crf.end".
+// "rnn.<as parameters_of>", "projection.weight" (projection_size, width of the stack), "head.weight" (absent when
+// tied), "head.bias", "crf.transitions", "crf.start", "crf.end".
 // Instead of head.weight and head.bias, of a softmax with clusters: "head.head.weight", "head.head.bias", and adaptive:
 // "head.tail.{i}.0.weight", "head.tail.{i}.1.weight" (PyTorch's), of classes: "head.words.weight", "head.words.bias".
 struct ModelSpec {
@@ -74,14 +75,17 @@ struct ModelSpec {
   RecurrentSpec recurrent;          // input_size: E + characters.width(), or the number of features
   Pooling pooling = Pooling::none;
   std::int64_t output_size = 0;  // O; a language model's may be left 0: V
-  bool tie_weights = false;      // language models: the head's weight is the embedding's (E = width of the stack)
-  SoftmaxSpec softmax;           // language models
-  double dropout = 0.0;          // on the stack's input and on its output, in training
-  bool crf = false;              // taggers: transitions between tags (O, O) and at both ends; see crf_loss
-  bool bio = false;              // taggers: decode gives BIO sequences alone (the model has labels)
+  // Language models: units of a linear layer without bias between stack and head; 0: none.
+  std::int64_t projection_size = 0;
+  bool tie_weights = false;  // language models: the head's weight is the embedding's (E = head_inputs())
+  SoftmaxSpec softmax;       // language models
+  double dropout = 0.0;      // on the stack's input and on its output, in training
+  bool crf = false;          // taggers: transitions between tags (O, O) and at both ends; see crf_loss
+  bool bio = false;          // taggers: decode gives BIO sequences alone (the model has labels)
 
   bool reads_tokens() const { return vocab_size > 0; }
   std::int64_t outputs() const { return kind == ModelKind::language_model ? vocab_size : output_size; }
+  std::int64_t head_inputs() const { return projection_size > 0 ? projection_size : recurrent.output_size(); }
 };
 RNNCORE_EXPORT void check(const ModelSpec& spec);
 RNNCORE_EXPORT std::vector<ParameterInfo> parameters_of(const ModelSpec& spec);

@@ -7,6 +7,11 @@ Tensor full_weight(const Model& model) {
   return model.parameter(model.spec().tie_weights ? "embedding.weight" : "head.weight");
 }
 
+// What the softmax reads: the stack's output (..., width), or its projection.
+Tensor head_input(const Model& model, const Tensor& y) {
+  return model.spec().projection_size > 0 ? linear(y, model.parameter("projection.weight")) : y;
+}
+
 }  // namespace
 
 ClusteredSoftmax clustered_softmax(const Model& model) {
@@ -30,8 +35,9 @@ ClusteredSoftmax clustered_softmax(const Model& model) {
   return s;
 }
 
-Tensor head_logits(const Model& model, const Tensor& y) {
+Tensor head_logits(const Model& model, const Tensor& hidden) {
   const ModelSpec& spec = model.spec();
+  const Tensor y = head_input(model, hidden);
   if (spec.softmax.kind == SoftmaxKind::full) return linear(y, full_weight(model), model.parameter("head.bias"));
   Shape shape = y.shape();
   const std::int64_t width = shape.back();
@@ -40,7 +46,8 @@ Tensor head_logits(const Model& model, const Tensor& y) {
       .reshape(shape);
 }
 
-Tensor head_loss(const Model& model, const Tensor& y, const Tensor& targets, const LossOptions& options) {
+Tensor head_loss(const Model& model, const Tensor& hidden, const Tensor& targets, const LossOptions& options) {
+  const Tensor y = head_input(model, hidden);
   if (model.spec().softmax.kind != SoftmaxKind::full)
     return clustered_cross_entropy(y, clustered_softmax(model), targets, options);
   return linear_cross_entropy(y, full_weight(model), model.parameter("head.bias"), targets, options);

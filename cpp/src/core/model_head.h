@@ -1,4 +1,5 @@
-// The output layer of a model: a linear layer, tied or not, or a softmax in two levels. Internal to core/.
+// The output layer of a model: a projection where there is one, then a linear layer, tied or not, or a softmax in two
+// levels. Internal to core/.
 #pragma once
 
 #include "rnncore/model.hpp"

@@ -17,6 +17,10 @@ OutputStream::OutputStream(const Model& model, std::int64_t batch)
     : batch_(batch), outputs_(model.spec().outputs()), dtype_(model.dtype()) {
   const NoGradGuard guard;
   const ModelSpec& spec = model.spec();
+  if (spec.projection_size > 0) {
+    projection_ = pack(model.parameter("projection.weight"), {});
+    projected_ = Tensor::zeros({batch, spec.projection_size}, dtype_);
+  }
   if (spec.softmax.kind == SoftmaxKind::full) {
     head_ = pack(model.parameter(spec.tie_weights ? "embedding.weight" : "head.weight"), model.parameter("head.bias"));
     return;
@@ -71,6 +75,11 @@ void OutputStream::add_to(char* row, std::int64_t cols, double value) const noex
 
 void OutputStream::step(const void* hidden, void* out, int threads) const noexcept {
   char* const to = static_cast<char*>(out);
+  if (projected_.defined()) {
+    char* const projected = static_cast<char*>(const_cast<void*>(projected_.raw()));
+    multiply(projection_, hidden, projected, projection_.outputs, threads);
+    hidden = projected;
+  }
   if (clusters_.empty()) return multiply(head_, hidden, to, outputs_, threads);
   const auto size = static_cast<std::int64_t>(size_of(dtype_));
   char* const head = static_cast<char*>(const_cast<void*>(head_out_.raw()));

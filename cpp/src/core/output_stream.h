@@ -35,6 +35,8 @@ class OutputStream {
 
   std::int64_t batch_, outputs_, shortlist_ = 0;
   DType dtype_;
+  Product projection_;  // of no output where there is none
+  Tensor projected_;    // (N, projection_size)
   Product head_;
   Tensor head_out_;  // (N, c_0 + n)
   std::vector<Cluster> clusters_;

@@ -3,8 +3,8 @@
 //    "dropout": 0.0, "recurrent": {"input_size": 128, "layers": [{"cell": "lstm", "hidden_size": 128}], "bias": true,
 //    "bidirectional": false, "dropout": 0.0}, "pooling": "none", "output_size": 65}}
 // More keys of the stack: io/recurrent_spec.h. Only where they differ from the default: "characters": {"vocab_size":
-// 90, "embedding_size": 25, "recurrent": {...}}, "softmax": {"kind": "adaptive", "cutoffs": [2000, 10000], "div_value":
-// 4.0} (or "class", without div_value), "crf": true, "bio": true.
+// 90, "embedding_size": 25, "recurrent": {...}}, "projection_size": 512, "softmax": {"kind": "adaptive", "cutoffs":
+// [2000, 10000], "div_value": 4.0} (or "class", without div_value), "crf": true, "bio": true.
 #include "io/model_spec.h"
 
 #include <algorithm>
@@ -134,12 +134,18 @@ void check_head(const ModelSpec& spec) {
   if ((spec.crf || spec.bio) && spec.kind != ModelKind::tagger)
     throw_argument("ModelSpec", spec.crf ? "crf" : "bio", std::string("false for a ") + kind, "true");
   check_softmax(spec);
+  if (spec.projection_size != 0) {
+    if (!language_model)
+      throw_argument("ModelSpec", "projection_size", std::string("0 for a ") + kind,
+                     std::to_string(spec.projection_size));
+    check_size("projection_size", spec.projection_size);
+  }
   if (!spec.tie_weights) return;
   if (!language_model) throw_argument("ModelSpec", "tie_weights", std::string("false for a ") + kind, "true");
-  if (spec.recurrent.output_size() != spec.embedding_size)
+  if (spec.head_inputs() != spec.embedding_size)
     throw_argument("ModelSpec", "tie_weights",
                    "a last layer as wide as the embedding, " + std::to_string(spec.embedding_size),
-                   std::to_string(spec.recurrent.output_size()));
+                   std::to_string(spec.head_inputs()));
 }
 
 }  // namespace
@@ -160,7 +166,7 @@ void check(const ModelSpec& spec) {
 
 static void add_clusters(const ModelSpec& spec, std::vector<ParameterInfo>& parameters) {
   const SoftmaxSpec& softmax = spec.softmax;
-  const std::int64_t width = spec.recurrent.output_size(), V = spec.vocab_size;
+  const std::int64_t width = spec.head_inputs(), V = spec.vocab_size;
   const auto n = static_cast<std::int64_t>(softmax.cutoffs.size());
   parameters.push_back({"head.head.weight", {softmax.cutoffs[0] + n, width}, width});
   parameters.push_back({"head.head.bias", {softmax.cutoffs[0] + n}, width});
@@ -197,10 +203,11 @@ std::vector<ParameterInfo> parameters_of(const ModelSpec& spec) {
     add_stack("characters.rnn.", characters.recurrent);
   }
   add_stack("rnn.", spec.recurrent);
-  const std::int64_t O = spec.outputs();
+  if (spec.projection_size > 0) parameters.push_back({"projection.weight", {spec.projection_size, width}, width});
+  const std::int64_t O = spec.outputs(), inputs = spec.head_inputs();
   if (spec.softmax.kind == SoftmaxKind::full) {
-    if (!spec.tie_weights) parameters.push_back({"head.weight", {O, width}, width});
-    parameters.push_back({"head.bias", {O}, width});
+    if (!spec.tie_weights) parameters.push_back({"head.weight", {O, inputs}, inputs});
+    parameters.push_back({"head.bias", {O}, inputs});
   } else {
     add_clusters(spec, parameters);
   }
@@ -244,6 +251,7 @@ Json spec_to_json(const ModelSpec& spec) {
     value["characters"] = {{"vocab_size", characters.vocab_size},
                            {"embedding_size", characters.embedding_size},
                            {"recurrent", recurrent_to_json(characters.recurrent)}};
+  if (spec.projection_size != 0) value["projection_size"] = spec.projection_size;
   if (spec.softmax.kind != SoftmaxKind::full) {
     value["softmax"] = {{"kind", name_of(spec.softmax.kind)}, {"cutoffs", spec.softmax.cutoffs}};
     if (spec.softmax.kind == SoftmaxKind::adaptive) value["softmax"]["div_value"] = spec.softmax.div_value;
@@ -290,6 +298,7 @@ ModelSpec spec_from_json(const Json& value) {
     spec.pooling = pooling_from_name(reader.string("pooling"));
     spec.output_size = reader.integer("output_size");
     if (reader.has("characters")) spec.characters = characters_from_json(reader.field("characters"));
+    if (reader.has("projection_size")) spec.projection_size = reader.integer("projection_size");
     if (reader.has("softmax")) spec.softmax = softmax_from_json(reader.field("softmax"));
     if (reader.has("crf")) spec.crf = reader.boolean("crf");
     if (reader.has("bio")) spec.bio = reader.boolean("bio");

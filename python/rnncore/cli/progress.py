@@ -89,7 +89,8 @@ class TrainingProgress(Callback):
             )
             self._bar.refresh()
         else:
-            done = f"{trainer.progress.step}/{trainer.total_steps}"
+            total = trainer.total_steps
+            done = f"{trainer.progress.step}" if total is None else f"{trainer.progress.step}/{total}"
             self._plain(f"{self._title(trainer)}  step {done}  {self._facts(trainer, now)}")
 
     def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
@@ -110,6 +111,8 @@ class TrainingProgress(Callback):
         self._console.print(Text(line), soft_wrap=True)
 
     def _title(self, trainer: Trainer) -> str:
+        if trainer.total_steps is None:
+            return f"epoch {trainer.progress.epoch + 1}"
         epochs = max(math.ceil(trainer.total_steps / len(trainer.feed)), 1)
         return f"epoch {min(trainer.progress.epoch + 1, epochs)}/{epochs}"
 
@@ -117,7 +120,11 @@ class TrainingProgress(Callback):
         elapsed = max(now - self._started, 1e-9)
         rate = self._items / elapsed
         steps = max(trainer.progress.step - self._first_step, 1)
-        left = (trainer.total_steps - trainer.progress.step) * elapsed / steps
+        left = math.inf
+        if trainer.total_steps is not None:
+            left = (trainer.total_steps - trainer.progress.step) * elapsed / steps
+        if trainer.config.minutes is not None:
+            left = min(left, 60.0 * trainer.config.minutes - trainer.progress.seconds)
         loss = trainer.task.short(self._loss.value)
         return f"{loss} {_short(rate)} {trainer.task.items}/s |g| {self._norm.value:.2f} {_clock(left)} left"
 

@@ -22,6 +22,7 @@ def train(
     resume: Path | None = typer.Option(None, "--resume", metavar="RUN", help="Go on with a stopped run."),
     epochs: int | None = typer.Option(None, "--epochs", metavar="N", help="With --resume: a new limit."),
     steps: int | None = typer.Option(None, "--steps", metavar="N", help="With --resume: a new limit."),
+    minutes: float | None = typer.Option(None, "--minutes", metavar="X", help="With --resume: a new limit."),
     threads: int | None = THREADS,
 ) -> None:
     """Train a model, or go on with a stopped run.
@@ -39,12 +40,13 @@ def train(
     from rnncore.train import Trainer
 
     set_threads(threads)
-    trainer = Trainer.resume(resume, epochs=epochs, steps=steps)
+    trainer = Trainer.resume(resume, epochs=epochs, steps=steps, minutes=minutes)
     if trainer.progress.finished:
-        hint = "train longer with --epochs or --steps"
+        hint = "train longer with --epochs, --steps or --minutes"
         typer.echo(f"{resume} has finished ({trainer.progress.finished}); {hint}")
         return
-    typer.echo(f"resuming {resume} at update {trainer.progress.step:,} of {trainer.total_steps:,}")
+    total = "" if trainer.total_steps is None else f" of {trainer.total_steps:,}"
+    typer.echo(f"resuming {resume} at update {trainer.progress.step:,}{total}")
     finish(trainer)
 
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from rnncore.data.vocabulary import Level
 
 
-_NAMES = {"hidden_size": "hidden", "num_layers": "layers", "embedding_size": "embedding", "clip_norm": "clip"}
+_NAMES = {
+    "hidden_size": "hidden", "num_layers": "layers", "embedding_size": "embedding", "clip_norm": "clip",
+    "projection_size": "projection",
+}  # fmt: skip
 
 
 def _take_recipe(context: typer.Context, name: str | None) -> str | None:
@@ -45,7 +48,7 @@ def language_model(
         metavar="NAME",
         callback=_take_recipe,
         is_eager=True,
-        help="Defaults of an experiment: ptb-small, ptb-medium, ptb-large (words), char-shakespeare.",
+        help="Defaults of an experiment: ptb-small, ptb-medium, ptb-large, le-lstm, le-irnn-4, le-irnn-1, le-tanh-4, le-tanh-1 (words), char-shakespeare.",
     ),
     text: Path = typer.Option(..., "--text", "--train", help="The training text (UTF-8).", show_default=False),
     valid: Path | None = typer.Option(None, "--valid", help="Validation text; default: the end of --text."),
@@ -64,6 +67,9 @@ def language_model(
     hidden: int = typer.Option(512, "--hidden", metavar="N", help="Units of a layer."),
     layers: int = typer.Option(3, "--layers", metavar="N", help="Layers."),
     embedding: int | None = typer.Option(None, "--embedding", metavar="N", help="Embedding size; default: --hidden."),
+    projection: int = typer.Option(
+        0, "--projection", metavar="N", help="Units of a linear layer before the softmax; 0: none."
+    ),
     tie_weights: bool = typer.Option(False, "--tie-weights", help="Use the embedding as the output layer too."),
     dropout: float = typer.Option(0.0, "--dropout", metavar="X", help="Probability, in [0, 1)."),
     variational: bool = typer.Option(False, "--variational", help="One dropout mask for all steps of a chunk."),
@@ -107,6 +113,7 @@ def language_model(
     ),
     epochs: options.EpochsOrSteps = None,
     steps: options.Steps = None,
+    minutes: options.Minutes = None,
     optimizer: options.Optimizer = "adam",
     lr: options.Rate = 2e-3,
     momentum: options.Momentum = 0.0,
@@ -139,7 +146,7 @@ def language_model(
     from rnncore.train.language_model import LanguageModelTask
 
     config = TrainConfig(
-        epochs=epochs, steps=steps, batching="sentences" if sentences else "streams", batch=batch, bptt=bptt,
+        epochs=epochs, steps=steps, minutes=minutes, batching="sentences" if sentences else "streams", batch=batch, bptt=bptt,
         bptt_back=bptt_back, reduction=reduction, optimizer=optimizer, lr=lr, momentum=momentum,
         weight_decay=weight_decay,
         clip_norm=clip, clip_value=clip_value, schedule=schedule, warmup_steps=warmup, decay=decay,
@@ -162,7 +169,7 @@ def language_model(
         embedding_dropout=embedding_dropout, activation_penalty=activation_penalty, temporal_penalty=temporal_penalty,
         connection=connection, learn_initial_state=learn_initial_state, init=init, forget_bias=forget_bias,
         init_range=init_range, softmax=softmax, cutoffs=_numbers(cutoffs),
-        div_value=div_value, samples=samples, generator=Generator(seed),
+        div_value=div_value, samples=samples, projection_size=projection, generator=Generator(seed),
     )  # fmt: skip
     task = LanguageModelTask(corpus, source)
     start(model, task, config, out=out, name=text.stem, force=force, tensorboard=tensorboard)

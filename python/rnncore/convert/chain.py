@@ -87,7 +87,10 @@ def leaves_of(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
     from rnncore.models import LanguageModel
 
     if isinstance(module, LanguageModel):
-        children: dict[str, nn.Module] = {"embedding": module.embedding, "rnn": module.rnn, "head": module.head}
+        names = (
+            ("embedding", "rnn", "head") if module.projection is None else ("embedding", "rnn", "projection", "head")
+        )
+        children: dict[str, nn.Module] = {name: getattr(module, name) for name in names}
     elif isinstance(module, Chain | nn.Sequential):
         children = dict(module.named_children())
     else:

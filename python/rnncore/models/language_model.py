@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,106 +16,19 @@ from rnncore.data.batches import Ids, Streams
 from rnncore.data.vocabulary import Vocabulary
 from rnncore.models import output_layer
 from rnncore.models.base import Model
+from rnncore.models.language_config import LanguageModelConfig
 from rnncore.models.language_stack import make_stack
 from rnncore.nn import functional as F
-from rnncore.nn.stack import recurrent_spec
 
-CELLS = ("rnn-tanh", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before")
 State = tuple[Tensor, ...]  # (h,) or, for the LSTM, (h, c); each (num_layers, N, H)
-
-
-@dataclass(frozen=True)
-class LanguageModelConfig:
-    """The sizes and options of a `LanguageModel`; see there."""
-
-    vocab_size: int
-    embedding_size: int
-    hidden_size: int
-    num_layers: int
-    cell: str
-    dropout: float
-    tie_weights: bool
-    dtype: str
-    connection: str = "none"
-    variational: bool = False
-    weight_drop: float = 0.0
-    embedding_dropout: float = 0.0
-    activation_penalty: float = 0.0
-    temporal_penalty: float = 0.0
-    learn_initial_state: bool = False
-    init: str = "uniform"
-    forget_bias: float | None = None
-    init_range: float | None = None
-    softmax: str = "full"
-    cutoffs: tuple[int, ...] = ()
-    div_value: float = 4.0
-    samples: int = 1024
-
-    def __post_init__(self) -> None:
-        for name in ("vocab_size", "hidden_size", "num_layers", "embedding_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(message("language model", name, "at least 1", repr(value)))
-        if self.cell not in CELLS:
-            raise ValueError(message("language model", "cell", " | ".join(CELLS), repr(self.cell)))
-        for name in ("dropout", "weight_drop", "embedding_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(message("language model", name, "a probability in [0, 1)", str(getattr(self, name))))
-        for name in ("activation_penalty", "temporal_penalty"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(message("language model", name, "0 or more", str(getattr(self, name))))
-        output_layer.check_softmax(self)
-        if self.init_range is not None:
-            self._check_init_range(self.init_range)
-        if self.variational and self.dropout == 0:
-            raise ValueError(message("language model", "variational", "False, as dropout is 0", "True"))
-        if self.dtype not in ("float32", "float64"):
-            raise ValueError(message("language model", "dtype", "float32 | float64", repr(self.dtype)))
-        if self.tie_weights and self.embedding_size != self.hidden_size:
-            raise ValueError(
-                message(
-                    "language model",
-                    "tie_weights",
-                    f"embedding_size = hidden_size = {self.hidden_size}",
-                    str(self.embedding_size),
-                    "tied input and output embeddings have one size",
-                )
-            )
-
-    def _check_init_range(self, bound: float) -> None:
-        if not 0 < bound < float("inf"):
-            raise ValueError(message("language model", "init_range", "above 0", str(bound)))
-        if self.init != "uniform" or self.forget_bias is not None:
-            got = f"init {self.init}, forget_bias {self.forget_bias}"
-            raise ValueError(message("language model", "init_range", "no other start values beside it", got))
-
-    @property
-    def is_wired(self) -> bool:
-        """Whether the stack is more than a chain of plain layers."""
-        plain = (self.connection, self.variational, self.weight_drop, self.learn_initial_state, self.init)
-        return plain != ("none", False, 0.0, False, "uniform") or self.forget_bias is not None
-
-    def recurrent_spec(self) -> _core.RecurrentSpec:
-        """The engine's description of the stack."""
-        drop = self.dropout if self.variational else 0.0
-        return recurrent_spec(
-            self.embedding_size,
-            [nn.Layer(self.cell, self.hidden_size)] * self.num_layers,
-            dropout=self.dropout if self.num_layers > 1 else 0.0,
-            connection=self.connection,
-            input_dropout=drop,
-            output_dropout=drop,
-            same_mask=self.variational,
-            weight_drop=self.weight_drop,
-            learn_initial_state=self.learn_initial_state,
-        )
 
 
 class LanguageModel(Model):
     """P(next token | all tokens before), by an embedding, a recurrent stack and a softmax.
 
     h_t = cell(E[x_t], h_{t-1});  P(x_{t+1} | x_1..x_t) = softmax(W h_t + b).
-    Parameters: ``embedding.weight`` (V, E), ``rnn.*`` as in `nn.LSTM`, ``head.weight`` (V, H), ``head.bias`` (V).
+    Parameters: ``embedding.weight`` (V, E), ``rnn.*`` as in `nn.LSTM`, ``head.weight`` (V, H), ``head.bias`` (V); with
+    `projection_size` P: ``projection.weight`` (P, H), ``head.weight`` (V, P).
 
     Args:
         vocab_size: V; default: the size of `vocabulary`.
@@ -141,6 +54,8 @@ class LanguageModel(Model):
         cutoffs: where the clusters begin; default: see `output_layer.default_cutoffs`.
         div_value: adaptive: each cluster's projection is so many times smaller; default 4.
         samples: words of noise for a batch; default 1024.
+        projection_size: P, units of a linear layer without bias between the stack and the softmax (as the "linear
+            projection" of Le, Jaitly & Hinton 2015); 0 (default): none. With `tie_weights` E = P.
         bidirectional: refused.
         vocabulary: for text in and out; saved with the model.
         dtype: "float32" (default) or "float64".
@@ -176,6 +91,7 @@ class LanguageModel(Model):
         cutoffs: Sequence[int] | None = None,
         div_value: float = 4.0,
         samples: int = 1024,
+        projection_size: int = 0,
         bidirectional: bool = False,
         vocabulary: Vocabulary | None = None,
         dtype: str = "float32",
@@ -195,7 +111,7 @@ class LanguageModel(Model):
             variational, float(weight_drop), float(embedding_dropout), float(activation_penalty),
             float(temporal_penalty), learn_initial_state, init, forget_bias, init_range, softmax,
             tuple(output_layer.default_cutoffs(softmax, vocab_size) if cutoffs is None else cutoffs), float(div_value),
-            samples,
+            samples, projection_size,
         )  # fmt: skip
         self._penalties: list[Tensor] = []
         self.vocabulary = vocabulary
@@ -206,6 +122,7 @@ class LanguageModel(Model):
         config, generator = self.config, self.generator
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size, dtype=config.dtype, generator=generator)
         self.rnn = make_stack(config, generator)
+        self.projection = output_layer.make_projection(config, generator)
         self.head = output_layer.make_head(config, generator)
         if config.tie_weights and isinstance(self.head, nn.Linear):
             self.head.weight = self.embedding.weight
@@ -229,7 +146,10 @@ class LanguageModel(Model):
 
     def logits(self, features: Tensor) -> Tensor:
         """The stack's output (..., H) -> (..., V): logits, or, with clusters, log-probabilities (logits too)."""
-        return output_layer.logits(self.head, features)
+        return output_layer.logits(self.head, self._head_input(features))
+
+    def _head_input(self, features: Tensor) -> Tensor:
+        return features if self.projection is None else self.projection(features)
 
     def features(
         self, ids: Tensor | ArrayLike, state: State | None = None, lengths: Tensor | ArrayLike | None = None
@@ -280,7 +200,7 @@ class LanguageModel(Model):
 
     def head_loss(self, features: Tensor, targets: Tensor | ArrayLike, *, reduction: str = "mean") -> Tensor:
         """Cross-entropy of `targets` (T, N) given the stack's output (T, N, H): linear and log-softmax fused."""
-        flat, ids = features.reshape(-1, self.config.hidden_size), _ids(targets).reshape(-1)
+        flat, ids = self._head_input(features).reshape(-1, self.config.head_inputs), _ids(targets).reshape(-1)
         if output_layer.trains_on_samples(self.config, self.training) and isinstance(self.head, nn.Linear):
             if reduction != "mean":
                 expected = "mean, where the loss is one over sampled words"
@@ -354,6 +274,8 @@ class LanguageModel(Model):
             "cell": f"{config.cell}, {config.num_layers} x {config.hidden_size}, dropout {config.dropout:g}",
             "embedding": f"{config.vocab_size} x {config.embedding_size}{', tied' if config.tie_weights else ''}",
         }
+        if config.projection_size:
+            rows["projection"] = str(config.projection_size)
         if config.softmax != "full":
             clusters = f", clusters from {', '.join(map(str, config.cutoffs[:5]))}" if config.cutoffs else ""
             rows["softmax"] = config.softmax + clusters + (", ..." if len(config.cutoffs) > 5 else "")
@@ -384,6 +306,7 @@ class LanguageModel(Model):
             tie_weights=config.tie_weights,
             dropout=0.0 if config.variational else config.dropout,
             softmax=output_layer.spec_of(config),
+            projection_size=config.projection_size,
         )
 
     @classmethod
@@ -412,6 +335,7 @@ class LanguageModel(Model):
             softmax=kind,
             cutoffs=cutoffs,
             div_value=div_value,
+            projection_size=spec.projection_size,
             vocabulary=_vocabulary(assets),
             dtype=dtype,
             generator=generator,

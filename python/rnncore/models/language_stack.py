@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rnncore import Generator, Tensor, _core, nn
 
 if TYPE_CHECKING:
-    from rnncore.models.language_model import LanguageModelConfig
+    from rnncore.models.language_config import LanguageModelConfig
 
 
 class _WiredStack(nn.Recurrent):

@@ -12,7 +12,7 @@ from rnncore.nn import functional as F
 from rnncore.nn import vocabularies
 
 if TYPE_CHECKING:
-    from rnncore.models.language_model import LanguageModelConfig
+    from rnncore.models.language_config import LanguageModelConfig
 
 SOFTMAXES = ("full", "adaptive", "class", "sampled", "nce")
 CLUSTERED = ("adaptive", "class")
@@ -58,7 +58,7 @@ def check_softmax(config: LanguageModelConfig) -> None:
 
 def make_head(config: LanguageModelConfig, generator: Generator) -> Head:
     """The output layer with fresh parameters."""
-    sizes = (config.hidden_size, config.vocab_size)
+    sizes = (config.head_inputs, config.vocab_size)
     options: dict[str, Any] = {"dtype": config.dtype, "generator": generator}
     if config.softmax == "adaptive":
         return nn.AdaptiveLogSoftmaxWithLoss(*sizes, config.cutoffs, config.div_value, head_bias=True, **options)
@@ -68,6 +68,14 @@ def make_head(config: LanguageModelConfig, generator: Generator) -> Head:
     if config.softmax == "nce" and head.bias is not None:
         nn.init.constant_(head.bias, -math.log(config.vocab_size))  # its outputs are to be log-probabilities
     return head
+
+
+def make_projection(config: LanguageModelConfig, generator: Generator) -> nn.Linear | None:
+    """The linear layer between stack and softmax, or None."""
+    if config.projection_size == 0:
+        return None
+    sizes = (config.hidden_size, config.projection_size)
+    return nn.Linear(*sizes, bias=False, dtype=config.dtype, generator=generator)
 
 
 def spec_of(config: LanguageModelConfig) -> tuple[str, Sequence[int], float] | None:

@@ -20,8 +20,9 @@ class TrainConfig:
     """How to train.
 
     Attributes:
-        epochs: passes over the training text; default 10 where `steps` is not given.
+        epochs: passes over the training text; default 10 where neither `steps` nor `minutes` is given.
         steps: stop after this many updates; default: no limit.
+        minutes: stop after this much training time, validations included; default: no limit. The first limit ends it.
         batching: "streams" (contiguous, the state carried; default) or "sentences" (padded lines, shuffled).
         batch: N, parallel streams or sentences; default 50.
         bptt: k1, new steps per update; default 50. For sentences: their largest length (longer ones are cut).
@@ -51,6 +52,7 @@ class TrainConfig:
 
     epochs: int | None = None
     steps: int | None = None
+    minutes: float | None = None
     batching: str = "streams"
     batch: int = 50
     bptt: int = 50
@@ -77,7 +79,7 @@ class TrainConfig:
     inspect_every: int | None = None
 
     def __post_init__(self) -> None:
-        if self.epochs is None and self.steps is None:
+        if self.epochs is None and self.steps is None and self.minutes is None:
             object.__setattr__(self, "epochs", 10)
         for name in ("batch", "bptt", "decay_every", "eval_batch", "log_every"):
             self._at_least(name, 1)
@@ -90,6 +92,10 @@ class TrainConfig:
             self._at_least(name, 0)
         if not (math.isfinite(self.lr) and self.lr > 0):
             self._refuse("lr", "a positive number", self.lr)
+        if self.minutes is not None and not (math.isfinite(self.minutes) and self.minutes > 0):
+            self._refuse("minutes", "a positive number", self.minutes)
+        if self.schedule == "cosine" and self.epochs is None and self.steps is None:
+            self._refuse("schedule", "epochs or steps beside cosine, which ends with them", "minutes alone")
         if not 0 < self.decay <= 1:
             self._refuse("decay", "a factor in (0, 1]", self.decay)
         named = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "batching": BATCHINGS, "reduction": REDUCTIONS}

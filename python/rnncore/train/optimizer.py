@@ -23,7 +23,7 @@ def make_optimizer(config: TrainConfig, model: Module) -> optim.Optimizer:
 
 
 def make_schedule(
-    config: TrainConfig, optimizer: optim.Optimizer, *, steps_per_epoch: int, total_steps: int
+    config: TrainConfig, optimizer: optim.Optimizer, *, steps_per_epoch: int, total_steps: int | None
 ) -> schedules.Schedule:
     """The schedule that the configuration names. It is stepped after each update, "plateau" after each validation.
 
@@ -39,7 +39,7 @@ def make_schedule(
     elif config.schedule == "exponential":
         schedule = schedules.Exponential(optimizer, gamma=config.decay ** (1 / span))
     elif config.schedule == "cosine":
-        schedule = schedules.Cosine(optimizer, max(total_steps - config.warmup_steps, 1))
+        schedule = schedules.Cosine(optimizer, max((total_steps or 0) - config.warmup_steps, 1))
     if config.decay_after and config.schedule in ("step", "exponential"):
         milestone = max(config.decay_after * steps_per_epoch - config.warmup_steps, 1)
         schedule = schedules.Chain([schedules.Constant(optimizer), schedule], [milestone])

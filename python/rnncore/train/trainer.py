@@ -31,7 +31,8 @@ class TrainResult:
     """How a run ended.
 
     Attributes:
-        reason: "epochs", "steps", "early stopping", "interrupted" or what a callback gave to `Trainer.stop`.
+        reason: "epochs", "steps", "minutes", "early stopping", "interrupted" or what a callback gave to
+            `Trainer.stop`.
         steps: updates done; `epochs`: whole epochs done; `seconds`: training time.
         best_valid: the best validation (of the task's objective: a language model's in nats a token), or None;
             `best_epoch`: when (1 is the first).
@@ -129,6 +130,7 @@ class Trainer:
         data: Task | TextCorpus | None = None,
         epochs: int | None = None,
         steps: int | None = None,
+        minutes: float | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> Trainer:
         """Go on with a run.
@@ -136,8 +138,9 @@ class Trainer:
         Args:
             run: its folder.
             data: its data; default: the files it was started with are read again.
-            epochs: a new limit, to train longer than was planned.
+            epochs: a new limit, to train longer than was planned. New limits take the place of all that there were.
             steps: a new limit, likewise.
+            minutes: a new limit, likewise; of the whole run's training time.
             callbacks: as in `Trainer`.
 
         Raises:
@@ -160,8 +163,8 @@ class Trainer:
             origin = saved.source.describe() if saved.source else "data"
             raise ValueError(message("resume", origin, "the data that the run was started with", "other data"))
         config = saved.train
-        if epochs is not None or steps is not None:
-            config = replace(config, epochs=epochs, steps=steps)
+        if (epochs, steps, minutes) != (None, None, None):
+            config = replace(config, epochs=epochs, steps=steps, minutes=minutes)
         trainer = cls(model, task, config, run=folder, callbacks=callbacks)
         try:
             trainer._restore(saved)
@@ -172,7 +175,7 @@ class Trainer:
 
     def _restore(self, saved: Checkpoint) -> None:
         self.progress = saved.progress
-        if self.progress.finished in ("epochs", "steps") and not self._at_limit():
+        if self.progress.finished in ("epochs", "steps", "minutes") and not self._at_limit():
             self.progress.finished = ""
         self.optimizer.load_state_dict({**saved.optimizer, "state": saved.slots})
         self.schedule.load_state_dict(saved.schedule)
@@ -182,11 +185,12 @@ class Trainer:
         self._log_bytes = saved.log_bytes
 
     @property
-    def total_steps(self) -> int:
-        """The updates of the whole run."""
-        by_epochs = math.inf if self.config.epochs is None else self.config.epochs * len(self.feed)
-        by_steps = math.inf if self.config.steps is None else self.config.steps
-        return int(min(by_epochs, by_steps))
+    def total_steps(self) -> int | None:
+        """The updates of the whole run, if time does not end it before; None: time alone ends it."""
+        limits = [] if self.config.steps is None else [self.config.steps]
+        if self.config.epochs is not None:
+            limits.append(self.config.epochs * len(self.feed))
+        return min(limits, default=None)
 
     def stop(self, reason: str) -> None:
         """End the run after this step (for callbacks)."""
@@ -229,6 +233,7 @@ class Trainer:
     def _train_epoch(self) -> None:
         while self.progress.chunk < len(self.feed):
             self._update()
+            self._elapsed()
             if self.progress.step % self.config.log_every == 0:
                 self._log_window()
             if self._at_limit() or self._stop_reason:
@@ -269,7 +274,9 @@ class Trainer:
         raise divergence(self.progress.step + 1, parameter, what, self.config.lr, kept) from None
 
     def _at_limit(self) -> bool:
-        return self.progress.step >= self.total_steps
+        steps, minutes = self.total_steps, self.config.minutes
+        over = minutes is not None and self.progress.seconds >= 60.0 * minutes
+        return over or (steps is not None and self.progress.step >= steps)
 
     def _checkpoint_due(self) -> bool:
         if self.run is None:
@@ -357,7 +364,9 @@ class Trainer:
             return "early stopping"
         if not self._at_limit():
             return ""
-        return "steps" if self.config.steps is not None and self.progress.step >= self.config.steps else "epochs"
+        if self.config.steps is not None and self.progress.step >= self.config.steps:
+            return "steps"
+        return "epochs" if self.progress.step == self.total_steps else "minutes"
 
     def write(self, record: Record) -> None:
         """Append a line to the history and the log (also for callbacks, with an "event" of their own)."""
