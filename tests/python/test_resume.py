@@ -19,6 +19,10 @@ OPTIONS = {
     "streams": ["--hidden", "16", "--layers", "2", "--dropout", "0.2", "--schedule", "cosine", "--warmup", "5"],
     "window": ["--hidden", "12", "--layers", "1", "--cell", "gru", "--bptt-back", "33", "--optimizer", "sgd",
                "--lr", "0.5", "--momentum", "0.9", "--schedule", "plateau", "--patience", "9"],
+    "awd": ["--hidden", "16", "--embedding", "12", "--layers", "2", "--narrow-last", "--tie-weights", "--variational",
+            "--dropout", "0.2", "--input-dropout", "0.3", "--output-dropout", "0.1", "--weight-drop", "0.3",
+            "--embedding-dropout", "0.1", "--activation-penalty", "2", "--temporal-penalty", "1", "--vary-bptt",
+            "--optimizer", "nt-asgd", "--nonmono", "1", "--lr", "40", "--epochs", "4"],
     "sentences": ["--hidden", "12", "--layers", "1", "--sentences", "--optimizer", "rmsprop"],
 }  # fmt: skip
 

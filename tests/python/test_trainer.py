@@ -297,7 +297,7 @@ def test_a_learning_rate_that_blows_up(tmp_path: Path, cell: str, steps: int) ->
         ({"epochs": 0}, "epochs"),
         ({"steps": 0}, "steps"),
         ({"clip_norm": -1.0}, "clip_norm"),
-        ({"optimizer": "sdg"}, "sgd | adam | adamw | rmsprop | asgd, got 'sdg'"),
+        ({"optimizer": "sdg"}, "sgd | adam | adamw | rmsprop | asgd | nt-asgd, got 'sdg'"),
         ({"schedule": "cos"}, "constant | step | exponential | cosine | plateau"),
         ({"schedule": "plateau", "warmup_steps": 3}, "schedule"),
         ({"seed": -1}, "seed"),

@@ -10,13 +10,16 @@ import typer
 
 Epochs = Annotated[int, typer.Option("--epochs", metavar="N", help="Passes over the data.")]
 EpochsOrSteps = Annotated[
-    int | None, typer.Option("--epochs", metavar="N", help="Passes over the data; default: 10, or what --steps and --minutes say.")
+    int | None,
+    typer.Option("--epochs", metavar="N", help="Passes over the data; default: 10, or what --steps and --minutes say."),
 ]
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Stop after so many updates.")]
 Minutes = Annotated[
     float | None, typer.Option("--minutes", metavar="X", help="Stop after so much training time; resumable.")
 ]
-Optimizer = Annotated[str, typer.Option("--optimizer", metavar="NAME", help="adam, adamw, sgd, rmsprop or asgd.")]
+Optimizer = Annotated[
+    str, typer.Option("--optimizer", metavar="NAME", help="adam, adamw, sgd, rmsprop, asgd or nt-asgd.")
+]
 Rate = Annotated[float, typer.Option("--lr", metavar="X", help="Learning rate.")]
 Momentum = Annotated[float, typer.Option("--momentum", metavar="X", help="Of sgd and rmsprop.")]
 WeightDecay = Annotated[float, typer.Option("--weight-decay", metavar="X", help="Weight decay.")]

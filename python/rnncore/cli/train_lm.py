@@ -48,7 +48,8 @@ def language_model(
         metavar="NAME",
         callback=_take_recipe,
         is_eager=True,
-        help="Defaults of an experiment: ptb-small, ptb-medium, ptb-large, le-lstm, le-irnn-4, le-irnn-1, le-tanh-4, le-tanh-1 (words), char-shakespeare.",
+        help="Defaults of an experiment: ptb-small, ptb-medium, ptb-large, le-lstm, le-irnn-4, le-irnn-1, le-tanh-4, "
+        "le-tanh-1, awd-lstm (words), char-shakespeare.",
     ),
     text: Path = typer.Option(..., "--text", "--train", help="The training text (UTF-8).", show_default=False),
     valid: Path | None = typer.Option(None, "--valid", help="Validation text; default: the end of --text."),
@@ -70,8 +71,15 @@ def language_model(
     projection: int = typer.Option(
         0, "--projection", metavar="N", help="Units of a linear layer before the softmax; 0: none."
     ),
+    narrow_last: bool = typer.Option(False, "--narrow-last", help="The last layer has the embedding's size."),
     tie_weights: bool = typer.Option(False, "--tie-weights", help="Use the embedding as the output layer too."),
     dropout: float = typer.Option(0.0, "--dropout", metavar="X", help="Probability, in [0, 1)."),
+    input_dropout: float | None = typer.Option(
+        None, "--input-dropout", metavar="X", help="Of the embedding's output; default: --dropout."
+    ),
+    output_dropout: float | None = typer.Option(
+        None, "--output-dropout", metavar="X", help="Of the last layer's output; default: --dropout."
+    ),
     variational: bool = typer.Option(False, "--variational", help="One dropout mask for all steps of a chunk."),
     weight_drop: float = typer.Option(0.0, "--weight-drop", metavar="X", help="Dropout on the recurrent weights."),
     embedding_dropout: float = typer.Option(
@@ -94,6 +102,9 @@ def language_model(
     init_range: float | None = typer.Option(
         None, "--init-range", metavar="X", help="All parameters start as U(-X, X) instead."
     ),
+    embedding_range: float | None = typer.Option(
+        None, "--embedding-range", metavar="X", help="Embedding and output layer start as U(-X, X), its bias at 0."
+    ),
     softmax: str = typer.Option(
         "full", "--softmax", metavar="NAME", help="full, adaptive, class, sampled or nce: the last for many words."
     ),
@@ -106,6 +117,7 @@ def language_model(
     bptt_back: int | None = typer.Option(
         None, "--bptt-back", metavar="N", help="Steps that the gradient goes back (k2)."
     ),
+    vary_bptt: bool = typer.Option(False, "--vary-bptt", help="Chunks of varying length, about --bptt."),
     batch: int = typer.Option(50, "--batch", metavar="N", help="Parallel streams (or sentences)."),
     sentences: bool = typer.Option(False, "--sentences", help="Shuffled padded lines instead of streams."),
     reduction: str = typer.Option(
@@ -115,6 +127,7 @@ def language_model(
     steps: options.Steps = None,
     minutes: options.Minutes = None,
     optimizer: options.Optimizer = "adam",
+    nonmono: int = typer.Option(5, "--nonmono", metavar="N", help="nt-asgd: epochs without gain before it averages."),
     lr: options.Rate = 2e-3,
     momentum: options.Momentum = 0.0,
     weight_decay: options.WeightDecay = 0.0,
@@ -146,11 +159,11 @@ def language_model(
     from rnncore.train.language_model import LanguageModelTask
 
     config = TrainConfig(
-        epochs=epochs, steps=steps, minutes=minutes, batching="sentences" if sentences else "streams", batch=batch, bptt=bptt,
-        bptt_back=bptt_back, reduction=reduction, optimizer=optimizer, lr=lr, momentum=momentum,
-        weight_decay=weight_decay,
-        clip_norm=clip, clip_value=clip_value, schedule=schedule, warmup_steps=warmup, decay=decay,
-        decay_after=decay_after, patience=patience, seed=seed, checkpoint_steps=checkpoint_steps, inspect_every=inspect,
+        epochs=epochs, steps=steps, minutes=minutes, batching="sentences" if sentences else "streams", batch=batch,
+        bptt=bptt, bptt_back=bptt_back, vary_bptt=vary_bptt, reduction=reduction, optimizer=optimizer, nonmono=nonmono,
+        lr=lr, momentum=momentum, weight_decay=weight_decay, clip_norm=clip, clip_value=clip_value, schedule=schedule,
+        warmup_steps=warmup, decay=decay, decay_after=decay_after, patience=patience, seed=seed,
+        checkpoint_steps=checkpoint_steps, inspect_every=inspect,
     )  # fmt: skip
     set_threads(threads)
     source = TextSource(
@@ -169,7 +182,9 @@ def language_model(
         embedding_dropout=embedding_dropout, activation_penalty=activation_penalty, temporal_penalty=temporal_penalty,
         connection=connection, learn_initial_state=learn_initial_state, init=init, forget_bias=forget_bias,
         init_range=init_range, softmax=softmax, cutoffs=_numbers(cutoffs),
-        div_value=div_value, samples=samples, projection_size=projection, generator=Generator(seed),
+        div_value=div_value, samples=samples, projection_size=projection,
+        narrow_last=narrow_last, input_dropout=input_dropout, output_dropout=output_dropout,
+        embedding_range=embedding_range, generator=Generator(seed),
     )  # fmt: skip
     task = LanguageModelTask(corpus, source)
     start(model, task, config, out=out, name=text.stem, force=force, tensorboard=tensorboard)

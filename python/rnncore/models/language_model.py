@@ -37,7 +37,9 @@ class LanguageModel(Model):
         num_layers: default 3.
         cell: "lstm" (default), "gru", "gru-reset-before", "rnn-tanh", "rnn-relu" or "rnn-sigmoid".
         dropout: probability, in training, on the embedding's output, between layers and on the stack's output.
-        tie_weights: the head uses the embedding's weights (E = H).
+        input_dropout, output_dropout: others for the embedding's output and the stack's; default: `dropout`.
+        tie_weights: the head uses the embedding's weights (E = H, or see `narrow_last` and `projection_size`).
+        narrow_last: the last layer has E units, as the embedding has (Merity et al. 2018); default False.
         connection: between layers: "none" (default), "residual", "highway" or "dense"; see `nn.Recurrent`.
         variational: dropout with one mask for all steps of a chunk (Gal & Ghahramani 2016); default False.
         weight_drop: probability, in training, on the recurrent weights (Merity et al. 2018).
@@ -48,6 +50,8 @@ class LanguageModel(Model):
         learn_initial_state: the states at the start of a text are parameters.
         init, forget_bias: start values of the stack, as `nn.Recurrent`.
         init_range: all parameters, embedding and biases among them, start as U(-x, x) instead (Zaremba et al. 2014).
+        embedding_range: the embedding, and where it is one linear layer the head, start as U(-x, x), the head's bias at
+            0 (Merity et al. 2018); default: as `nn.Embedding` and `nn.Linear`.
         softmax: "full" (default); "adaptive" (Grave et al. 2017) or "class" (Goodman 2001), exact, with clusters of
             words, for ids that fall in frequency; "sampled" (Jean et al. 2015) or "nce" (Mnih & Teh 2012): trained on
             sampled words, scored and sampled exactly as "full".
@@ -92,6 +96,10 @@ class LanguageModel(Model):
         div_value: float = 4.0,
         samples: int = 1024,
         projection_size: int = 0,
+        narrow_last: bool = False,
+        input_dropout: float | None = None,
+        output_dropout: float | None = None,
+        embedding_range: float | None = None,
         bidirectional: bool = False,
         vocabulary: Vocabulary | None = None,
         dtype: str = "float32",
@@ -111,7 +119,7 @@ class LanguageModel(Model):
             variational, float(weight_drop), float(embedding_dropout), float(activation_penalty),
             float(temporal_penalty), learn_initial_state, init, forget_bias, init_range, softmax,
             tuple(output_layer.default_cutoffs(softmax, vocab_size) if cutoffs is None else cutoffs), float(div_value),
-            samples, projection_size,
+            samples, projection_size, narrow_last, input_dropout, output_dropout, embedding_range,
         )  # fmt: skip
         self._penalties: list[Tensor] = []
         self.vocabulary = vocabulary
@@ -126,10 +134,18 @@ class LanguageModel(Model):
         self.head = output_layer.make_head(config, generator)
         if config.tie_weights and isinstance(self.head, nn.Linear):
             self.head.weight = self.embedding.weight
+        if config.embedding_range is not None:
+            self._start_embedding(config.embedding_range)
         if config.init_range is not None:
             for parameter in self.parameters():
                 nn.init.uniform_(parameter, -config.init_range, config.init_range, generator=generator)
-        self.drop = nn.Dropout(0.0 if config.variational else config.dropout, generator=generator)
+
+    def _start_embedding(self, bound: float) -> None:
+        nn.init.uniform_(self.embedding.weight, -bound, bound, generator=self.generator)
+        if isinstance(self.head, nn.Linear) and self.head.bias is not None:
+            if not self.config.tie_weights:
+                nn.init.uniform_(self.head.weight, -bound, bound, generator=self.generator)
+            nn.init.zeros_(self.head.bias)
 
     def forward(self, ids: Tensor | ArrayLike, state: State | None = None) -> tuple[Tensor, State]:
         """Logits of the next token at every step.
@@ -155,18 +171,25 @@ class LanguageModel(Model):
         self, ids: Tensor | ArrayLike, state: State | None = None, lengths: Tensor | ArrayLike | None = None
     ) -> tuple[Tensor, State]:
         """The stack's output (T, N, H), with dropout in training, and the state after the last step."""
-        before = None if state is None else (state if len(state) == 2 else state[0])
+        before = None if state is None else (state if len(state) >= 2 else state[0])
         options = {} if lengths is None else {"lengths": _ids(lengths)}
         table: Tensor = self.embedding.weight
         if self.training and self.config.embedding_dropout > 0:
             table = F.embedding_dropout(table, self.config.embedding_dropout, generator=self.generator)
-        if self.training and self.drop.p > 0:
-            output, after = self.rnn(self.drop(F.embedding(_ids(ids), table)), before, **options)
+        first, _, last = self.config.dropouts
+        if self.training and first > 0 and not self.config.variational:
+            output, after = self.rnn(self._drop(F.embedding(_ids(ids), table), first), before, **options)
         else:  # nothing stands between the embedding and the first layer: its input product is a table
             output, after = self.rnn(_ids(ids), before, embedding=table, **options)
-        dropped = self.drop(output)
+        dropped = self._drop(output, last)
         self._penalise(output, dropped)
         return dropped, tuple(after) if isinstance(after, tuple | list) else (after,)
+
+    def _drop(self, values: Tensor, p: float) -> Tensor:
+        if not self.training or p == 0:
+            return values
+        kind = F.same_mask_dropout if self.config.variational else F.dropout
+        return kind(values, p, generator=self.generator)
 
     def _penalise(self, output: Tensor, dropped: Tensor) -> None:
         config = self.config
@@ -215,8 +238,11 @@ class LanguageModel(Model):
             ValueError: another number of tensors, shape or dtype.
         """
         config = self.config
-        shape = (config.num_layers, batch, config.hidden_size)
-        wanted = [(shape, config.dtype)] * (2 if config.cell == "lstm" else 1)
+        sizes = config.layer_sizes
+        shapes = [(config.num_layers, batch, sizes[0])]
+        if len(set(sizes)) > 1:
+            shapes = [(1, batch, size) for size in sizes]
+        wanted = [(shape, config.dtype) for shape in shapes] * (2 if config.cell == "lstm" else 1)
         got = [(part.shape, part.dtype) for part in state]
         if got != wanted:
             raise ValueError(message("language model", "state", str(wanted), str(got)))
@@ -271,7 +297,7 @@ class LanguageModel(Model):
         """See `Model.describe`."""
         config = self.config
         rows = {
-            "cell": f"{config.cell}, {config.num_layers} x {config.hidden_size}, dropout {config.dropout:g}",
+            "cell": f"{config.cell}, {_sizes(config.layer_sizes)}, dropout {_rates(config)}",
             "embedding": f"{config.vocab_size} x {config.embedding_size}{', tied' if config.tie_weights else ''}",
         }
         if config.projection_size:
@@ -304,7 +330,7 @@ class LanguageModel(Model):
             embedding_size=config.embedding_size,
             recurrent=config.recurrent_spec(),
             tie_weights=config.tie_weights,
-            dropout=0.0 if config.variational else config.dropout,
+            dropout=config.model_dropout,
             softmax=output_layer.spec_of(config),
             projection_size=config.projection_size,
         )
@@ -316,11 +342,14 @@ class LanguageModel(Model):
         """See `Model.from_spec`; layers of one cell and size."""
         stack = json.loads(_core.recurrent_spec_json(spec.recurrent))
         sizes = spec.recurrent.hidden_sizes
-        uniform = all(layer == {"cell": spec.recurrent.cell, "hidden_size": sizes[0]} for layer in stack["layers"])
-        if not uniform or spec.recurrent.bidirectional:
-            expected = "a language model with plain layers of one cell and size"
+        narrow = sizes[-1] != sizes[0] and sizes[-1] == spec.embedding_size
+        wanted = [sizes[0]] * (len(sizes) - narrow) + [sizes[-1]] * narrow
+        plain = [{"cell": spec.recurrent.cell, "hidden_size": size} for size in wanted]
+        if stack["layers"] != plain or spec.recurrent.bidirectional:
+            expected = "a language model with plain layers of one cell and size (the last may have the embedding's)"
             raise ValueError(message("language model", "layers", expected, str(stack["layers"])))
-        variational = stack.get("same_mask", False)
+        first, last = spec.dropout or stack.get("input_dropout", 0.0), spec.dropout or stack.get("output_dropout", 0.0)
+        dropout = stack["dropout"] if len(sizes) > 1 else first
         kind, cutoffs, div_value = spec.softmax
         return cls(
             spec.vocab_size,
@@ -328,9 +357,12 @@ class LanguageModel(Model):
             hidden_size=sizes[0],
             num_layers=len(sizes),
             cell=spec.recurrent.cell,
-            dropout=stack["input_dropout"] if variational else spec.dropout,
+            dropout=dropout,
+            input_dropout=None if first == dropout else first,
+            output_dropout=None if last == dropout else last,
             tie_weights=spec.tie_weights,
-            variational=variational,
+            narrow_last=narrow,
+            variational=stack.get("same_mask", False),
             **{name: stack[name] for name in ("connection", "weight_drop", "learn_initial_state") if name in stack},
             softmax=kind,
             cutoffs=cutoffs,
@@ -340,6 +372,21 @@ class LanguageModel(Model):
             dtype=dtype,
             generator=generator,
         )
+
+
+def _sizes(sizes: Sequence[int]) -> str:
+    """``2 x 200``, or ``2 x 1150 + 400``."""
+    if len(set(sizes)) == 1:
+        return f"{len(sizes)} x {sizes[0]}"
+    return f"{len(sizes) - 1} x {sizes[0]} + {sizes[-1]}"
+
+
+def _rates(config: LanguageModelConfig) -> str:
+    """One number, or those of input, layers and output where they differ."""
+    first, between, last = config.dropouts
+    if first == last and (config.num_layers == 1 or between == first):
+        return f"{first:g}"
+    return f"{first:g}/{between:g}/{last:g}"
 
 
 def _vocabulary(assets: Mapping[str, Any]) -> Vocabulary | None:

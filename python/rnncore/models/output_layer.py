@@ -74,7 +74,7 @@ def make_projection(config: LanguageModelConfig, generator: Generator) -> nn.Lin
     """The linear layer between stack and softmax, or None."""
     if config.projection_size == 0:
         return None
-    sizes = (config.hidden_size, config.projection_size)
+    sizes = (config.layer_sizes[-1], config.projection_size)
     return nn.Linear(*sizes, bias=False, dtype=config.dtype, generator=generator)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rnncore import _core
@@ -32,6 +33,7 @@ class Optimizer:
             raise ValueError(f"[{kind}] params: expected at least one parameter, got none")
         self.kind = kind
         self.options = options
+        self.parameters = tensors
         self._engine = _core.Optimizer(tensors, kind, options)
 
     def step(self, *, clip_norm: float | None = None, clip_value: float | None = None) -> float:
@@ -61,6 +63,15 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Clears the gradients of all parameters."""
         self._engine.zero_grad()
+
+    def observe(self, value: float) -> bool:
+        """Hears of a validation (smaller is better); whether that changes how it goes on. See `NTASGD`."""
+        return False
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the parameters are what the rule has found: `NTASGD` has averages, all others what they are."""
+        yield
 
     @property
     def lr(self) -> float:

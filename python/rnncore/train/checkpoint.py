@@ -100,7 +100,9 @@ class Checkpoint:
             groups[group][inner] = value
         seed, call = rest["generator"]
         state = tuple(groups["state"][str(index)] for index in range(len(groups["state"])))
-        source = rest["source"]
+        source, optimizer = rest["source"], dict(rest["optimizer"])
+        for name in ("kind", "lr", "step_count"):
+            optimizer[name]  # KeyError: no such checkpoint
         return cls(
             task=rest["task"],
             model=dict(rest["model"]),
@@ -110,7 +112,7 @@ class Checkpoint:
             fingerprint=str(rest["fingerprint"]),
             progress=Progress.from_json(rest["progress"]),
             generator=(int(seed), int(call)),
-            optimizer={name: rest["optimizer"][name] for name in ("kind", "lr", "step_count")},
+            optimizer=optimizer,
             schedule=dict(rest["schedule"]),
             log_bytes=int(rest["log_bytes"]),
             parameters=groups["model"],

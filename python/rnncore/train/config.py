@@ -9,7 +9,7 @@ from typing import Any
 
 from rnncore._messages import message
 
-OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "asgd")
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "asgd", "nt-asgd")
 SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
 BATCHINGS = ("streams", "sentences")
 REDUCTIONS = ("tokens", "streams")
@@ -30,7 +30,11 @@ class TrainConfig:
         reduction: what the gradient is of. "tokens" (default): the mean loss of a token (of an item, for other kinds).
             "streams": the loss summed over the steps and averaged over the batch (Zaremba et al. 2014), so rate and
             clipping apply to numbers that are `bptt` times as large. The loss that is reported is always the mean.
-        optimizer: "sgd", "adam", "adamw", "rmsprop" or "asgd"; default "adam".
+        vary_bptt: chunks of varying length (Merity et al. 2018, section 4): N(bptt, 25), with probability 0.05
+            N(bptt / 2, 25); the rate is scaled by length / bptt. Streams alone, bptt of at least 10; default False.
+        optimizer: "sgd", "adam", "adamw", "rmsprop", "asgd" or "nt-asgd" (`optim.NTASGD`, which hears of the
+            validation after each whole epoch and is validated and saved with its averages); default "adam".
+        nonmono: of "nt-asgd": validations without improvement before averaging begins; default 5.
         lr: learning rate; default 0.002.
         momentum, weight_decay: of the optimiser; default 0.
         clip_norm: scale the gradients so that their global norm is at most this; 0: off; default 5.
@@ -58,8 +62,10 @@ class TrainConfig:
     bptt: int = 50
     bptt_back: int | None = None
     reduction: str = "tokens"
+    vary_bptt: bool = False
     optimizer: str = "adam"
     lr: float = 2e-3
+    nonmono: int = 5
     momentum: float = 0.0
     weight_decay: float = 0.0
     clip_norm: float = 5.0
@@ -81,7 +87,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.epochs is None and self.steps is None and self.minutes is None:
             object.__setattr__(self, "epochs", 10)
-        for name in ("batch", "bptt", "decay_every", "eval_batch", "log_every"):
+        for name in ("batch", "bptt", "nonmono", "decay_every", "eval_batch", "log_every"):
             self._at_least(name, 1)
         for name in ("epochs", "steps", "patience", "checkpoint_steps", "inspect_every"):
             if getattr(self, name) is not None:
@@ -106,6 +112,9 @@ class TrainConfig:
             self._refuse("schedule", "a decay below 1 and no warm-up for plateau", f"{self.decay}, {self.warmup_steps}")
         if self.bptt_back is not None and self.bptt_back < self.bptt:
             self._refuse("bptt_back", f"k2 >= k1 = {self.bptt}", self.bptt_back)
+        if self.vary_bptt and (self.batching != "streams" or self.window != self.bptt or self.bptt < 10):
+            got = f"{self.batching}, {self.bptt}, {self.window}"
+            self._refuse("vary_bptt", "streams, bptt of at least 10 and no bptt_back beside it", got)
 
     def _at_least(self, name: str, least: int) -> None:
         value = getattr(self, name)
@@ -124,6 +133,10 @@ class TrainConfig:
     def loss_scale(self, items: int) -> float:
         """What the mean loss of so many items is multiplied by before going back; see `reduction`."""
         return items / self.batch if self.reduction == "streams" else 1.0
+
+    def rate_scale(self, items: int) -> float:
+        """What the learning rate of an update over so many items is multiplied by; see `vary_bptt`."""
+        return items / (self.batch * self.bptt) if self.vary_bptt else 1.0
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON."""

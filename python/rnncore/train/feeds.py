@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rnncore import Tensor, cat
 from rnncore.data import Sentences, Streams, TextCorpus
 from rnncore.models.language_model import LanguageModel
@@ -45,6 +48,46 @@ class StreamFeed:
         second, _ = model.features(window.inputs[split:], middle)
         features = cat([first, second], 0)[-new:]
         return model.head_loss(features, targets), targets.size, model.detach(middle)
+
+
+class VaryingFeed:
+    """Contiguous streams in chunks of varying length (Merity et al. 2018, section 4).
+
+    Lengths are N(bptt, 5^2), with probability 0.05 N(bptt / 2, 5^2), at least 5. Every epoch has as many updates as the
+    expected length gives: the lengths drawn are scaled by a factor near 1, so that they fill it. They depend on
+    (seed, epoch) alone.
+    """
+
+    _USUAL, _DEVIATION, _LEAST = 0.95, 5.0, 5.0
+
+    def __init__(self, corpus: TextCorpus, config: TrainConfig) -> None:
+        self._streams: Streams = corpus.streams("train", batch=config.batch, bptt=config.bptt)
+        self._bptt, self._seed = config.bptt, config.seed
+        expected = config.bptt * (self._USUAL + (1.0 - self._USUAL) / 2.0)
+        self._updates = max(round(self._streams.length / expected), 1)
+        self._epoch, self._bounds = -1, np.zeros(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return self._updates
+
+    def bounds(self, epoch: int) -> NDArray[np.int64]:
+        """Where the chunks of an epoch begin, and after the last of them the end."""
+        if epoch != self._epoch:
+            draws = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
+            means = np.where(draws.random(self._updates) < self._USUAL, self._bptt, self._bptt / 2.0)
+            lengths = np.maximum(draws.normal(means, self._DEVIATION), self._LEAST)
+            ends = np.rint(np.cumsum(lengths) * (self._streams.length / lengths.sum()))
+            self._epoch, self._bounds = epoch, np.concatenate([[0], ends]).astype(np.int64)
+        return self._bounds
+
+    def loss(
+        self, model: LanguageModel, epoch: int, index: int, state: State | None
+    ) -> tuple[Tensor, int, State | None]:
+        """See `Feed`; `state` is the one after the chunk before."""
+        start, stop = self.bounds(epoch)[index : index + 2].tolist()
+        chunk = self._streams.rows(start, stop)
+        loss, state = model.loss(chunk.inputs, chunk.targets, state)
+        return loss, chunk.targets.size, model.detach(state)
 
 
 class SentenceFeed:

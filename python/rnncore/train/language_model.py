@@ -13,7 +13,7 @@ from rnncore.data import TextCorpus, TextSource, decode_utf8, read_bytes
 from rnncore.models.base import Model
 from rnncore.models.language_model import LanguageModel
 from rnncore.train.config import TrainConfig
-from rnncore.train.feeds import SentenceFeed, StreamFeed
+from rnncore.train.feeds import SentenceFeed, StreamFeed, VaryingFeed
 from rnncore.train.task import Feed, State, Task
 
 
@@ -39,8 +39,12 @@ class LanguageModelTask(Task):
 
     def feed(self, config: TrainConfig) -> Feed:
         """The feed that `config.batching` names."""
-        kind = StreamFeed if config.batching == "streams" else SentenceFeed
-        return kind(self.corpus, config)
+        if config.optimizer == "nt-asgd" and len(self.corpus.valid) < 2:
+            hint = "validations say when averaging begins"
+            raise ValueError(message("train", "optimizer", "a validation text for nt-asgd", "none", hint))
+        if config.batching == "sentences":
+            return SentenceFeed(self.corpus, config)
+        return VaryingFeed(self.corpus, config) if config.vary_bptt else StreamFeed(self.corpus, config)
 
     def validate(self, model: LanguageModel, config: TrainConfig) -> dict[str, float] | None:
         """Nats and perplexity of the validation text."""

@@ -16,6 +16,8 @@ def make_optimizer(config: TrainConfig, model: Module) -> optim.Optimizer:
         return optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=decay)
     if config.optimizer == "rmsprop":
         return optim.RMSprop(parameters, lr=lr, momentum=momentum, weight_decay=decay)
+    if config.optimizer == "nt-asgd":
+        return optim.NTASGD(parameters, lr=lr, weight_decay=decay, nonmono=config.nonmono)
     if config.optimizer == "asgd":
         return optim.ASGD(parameters, lr=lr, weight_decay=decay)
     kind = optim.AdamW if config.optimizer == "adamw" else optim.Adam

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -256,10 +255,12 @@ class Trainer:
         scale = config.loss_scale(items)
         ((loss if penalty is None else loss + penalty) * scale).backward()
         self._last_lr = self.optimizer.lr
+        self.optimizer.lr = self._last_lr * config.rate_scale(items)
         try:
             norm = self.optimizer.step(clip_norm=config.clip_norm, clip_value=config.clip_value)
         except FloatingPointError:
             self.diverged("a gradient is not finite", blame(self.model))
+        self.optimizer.lr = self._last_lr
         if config.schedule != "plateau":
             self.schedule.step()
         self.state = state
@@ -321,21 +322,26 @@ class Trainer:
             "loss": train,
             **self.task.derived(train),
         }
-        improved = self._validate(record)
-        record["clipped"] = progress.clipped
-        record["time"] = self._elapsed()
-        if whole:
-            progress.next_epoch()
-            self.state = None
-        progress.finished = self._why_finished()
-        self.write(record)
-        for event, content in self.task.look(self.model):
-            self.write({"event": event, "step": record["step"], "epoch": record["epoch"], **content})
-        if improved:
-            self._save_model()
+        with self.optimizer.averaged():
+            improved = self._validate(record)
+            record["clipped"] = progress.clipped
+            record["time"] = self._elapsed()
+            if whole:
+                progress.next_epoch()
+                self.state = None
+            progress.finished = self._why_finished()
+            self.write(record)
+            place = {"step": record["step"], "epoch": record["epoch"]}
+            for event, content in self.task.look(self.model):
+                self.write({"event": event, **place, **content})
+            if improved:
+                self._save_model()
+        if whole and "valid_loss" in record and self.optimizer.observe(record["valid_loss"]):
+            self.write({"event": "averaging", **place})
         self._save()
-        for callback in self.callbacks:
-            callback.on_epoch(self, record)
+        with self.optimizer.averaged():
+            for callback in self.callbacks:
+                callback.on_epoch(self, record)
         self._window_clock = time.perf_counter()
 
     def _validate(self, record: Record) -> bool:
