@@ -80,7 +80,14 @@ class Score:
         return bits(self.total_nats / max(self.characters, 1))
 
 
-def evaluate(model: Any, text: str | bytes, *, batch: int = 1, chunk: int = 500) -> Score:
+def evaluate(
+    model: Any,
+    text: str | bytes,
+    *,
+    batch: int = 1,
+    chunk: int = 500,
+    scorer: Callable[[NDArray[Any]], tuple[float, int]] | None = None,
+) -> Score:
     """Score a text under a language model by the chain rule: the state is carried over the whole text.
 
     Args:
@@ -89,13 +96,15 @@ def evaluate(model: Any, text: str | bytes, *, batch: int = 1, chunk: int = 500)
         batch: 1 (default) is exact. More streams are read in parallel, each from a zero state: faster, and every
             token but the first is still predicted once, with less context at the start of each stream.
         chunk: steps read at a time; it changes memory, not the result.
+        scorer: nats and number of predicted tokens of ids, e.g. by `adaptation.adapted_score`, in place of
+            `model.score`.
 
     Raises:
         ValueError: fewer than two tokens, unknown characters, a model without vocabulary.
     """
     vocabulary = model.require_vocabulary()
     tokens = vocabulary.encode(text)
-    total, count = model.score(tokens, batch=batch, chunk=chunk)
+    total, count = model.score(tokens, batch=batch, chunk=chunk) if scorer is None else scorer(tokens)
     first = vocabulary.decode(tokens[:1]) if vocabulary.level == "word" else ""
     characters = len(text) - len(first) if vocabulary.level == "word" else count
     return Score(total, count, characters)

@@ -70,7 +70,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"train"},
-    {"models", "data", "metrics", "label_metrics", "text_metrics", "generate", "beam", "scoring"},
+    {"models", "data", "metrics", "label_metrics", "text_metrics", "generate", "beam", "scoring", "adaptation"},
     {"nn", "optim"},
     {"init", "functional", "_tensor"},
     {"_core"},

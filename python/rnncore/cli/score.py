@@ -27,13 +27,36 @@ def evaluate(
     transcripts: Path | None = typer.Option(
         None, "--transcripts", help="Of recordings: what is said, a CSV file; default: as in training."
     ),
+    dynamic: str | None = typer.Option(
+        None, "--dynamic", metavar="RULE", help="Of a language model: its weights follow the text, by sgd or rms."
+    ),
+    dynamic_lr: float | None = typer.Option(
+        None, "--dynamic-lr", metavar="X", help="Learning rate; default: 0.1 (sgd), 0.002 (rms)."
+    ),
+    dynamic_decay: float | None = typer.Option(
+        None, "--dynamic-decay", metavar="X", help="Back to the trained weights; default: 0 (sgd), 0.02 (rms)."
+    ),
+    segment: int | None = typer.Option(None, "--segment", metavar="N", help="Tokens between two steps; default: 5."),
+    train_text: Path | None = typer.Option(
+        None, "--train-text", help="For rms, where the gradients' mean square is taken; default: what it learnt from."
+    ),
+    cache: int | None = typer.Option(
+        None, "--cache", metavar="N", help="Of a language model: a continuous cache of the last N states."
+    ),
+    cache_theta: float | None = typer.Option(
+        None, "--cache-theta", metavar="X", help="How alike states must be; default: 0.3."
+    ),
+    cache_weight: float | None = typer.Option(
+        None, "--cache-weight", metavar="X", help="Share of the cache (lambda); default: 0.1."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
     threads: int | None = THREADS,
 ) -> None:
     """Score a model on a file.
 
     A language model: nats, perplexity, bits per character, tokens; every token but the very first is predicted
-    from all tokens before it.
+    from all tokens before it. With --dynamic it learns from each segment after having scored it, with --cache words
+    that came before become likelier; the model's file is not changed.
 
     A classifier: accuracy, balanced accuracy, macro F1. A tagger: accuracy,
     and of entities precision, recall and F1.
@@ -45,7 +68,11 @@ def evaluate(
     set_threads(threads)
     model = load_model(run)
     task = task_class(model.kind)
-    given = {"format": format, "picture": picture, "transcripts": transcripts}
+    given = {
+        "format": format, "picture": picture, "transcripts": transcripts, "dynamic": dynamic,
+        "dynamic-lr": dynamic_lr, "dynamic-decay": dynamic_decay, "segment": segment, "train-text": train_text,
+        "cache": cache, "cache-theta": cache_theta, "cache-weight": cache_weight,
+    }  # fmt: skip
     options = _options("eval", model.kind, task.eval_options, given)
     values = task.evaluate(model, text, options)
     if as_json:

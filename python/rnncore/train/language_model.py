@@ -12,6 +12,7 @@ from rnncore._messages import message
 from rnncore.data import TextCorpus, TextSource, decode_utf8, read_bytes
 from rnncore.models.base import Model
 from rnncore.models.language_model import LanguageModel
+from rnncore.train.adaptive import adaptive_scorer
 from rnncore.train.config import TrainConfig
 from rnncore.train.feeds import SentenceFeed, StreamFeed, VaryingFeed
 from rnncore.train.task import Feed, State, Task
@@ -26,6 +27,9 @@ class LanguageModelTask(Task):
     """
 
     kind: ClassVar[str] = "language_model"
+    eval_options: ClassVar[tuple[str, ...]] = (
+        "dynamic", "dynamic-lr", "dynamic-decay", "segment", "train-text", "cache", "cache-theta", "cache-weight",
+    )  # fmt: skip
 
     def __init__(self, corpus: TextCorpus, source: TextSource | None = None) -> None:
         self.corpus = corpus
@@ -79,11 +83,15 @@ class LanguageModelTask(Task):
 
     @classmethod
     def evaluate(cls, model: LanguageModel, path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Nats, perplexity, bits per character (byte), tokens; how many were unknown, where the model allows that."""
+        """Nats, perplexity, bits per character (byte), tokens; how many were unknown, where the model allows that.
+
+        `options`: of dynamic evaluation and of the cache, see `adaptation`.
+        """
         vocabulary = model.require_vocabulary()
         data = read_bytes(path)
         content = data if vocabulary.level == "byte" else decode_utf8(data, str(path))
-        score = metrics.evaluate(model, content)
+        scorer = adaptive_scorer(model, options)
+        score = metrics.evaluate(model, content, scorer=scorer)
         unit = "byte" if vocabulary.level == "byte" else "character"
         values = {
             "nats": score.nats,
