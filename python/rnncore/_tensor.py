@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnncore import _core
 from rnncore._core import Generator, Tensor
+from rnncore._messages import message
 
 # NumPy is imported where it is first needed: importing rnncore then costs a few milliseconds.
 if TYPE_CHECKING:
@@ -55,6 +56,20 @@ def as_tensor(data: Any, dtype: str | None = None) -> Tensor:
     if isinstance(data, Tensor):
         return data if dtype is None or data.dtype == dtype else data.to(dtype)
     return Tensor(data, False, dtype)
+
+
+def as_integers(operation: str, argument: str, data: Any) -> npt.NDArray[Any]:
+    """`data` (array, nested lists, tensor) as an int64 array: ids and lengths, which no rounding may change.
+
+    Raises:
+        TypeError: numbers of another kind than integers and bool.
+    """
+    import numpy as np
+
+    values = np.asarray(data.numpy() if isinstance(data, Tensor) else data)
+    if values.dtype.kind not in "iub" and values.size:
+        raise TypeError(message(operation, argument, "integers", str(values.dtype)))
+    return np.ascontiguousarray(values, dtype=np.int64)
 
 
 def from_numpy(array: npt.NDArray[Any]) -> Tensor:

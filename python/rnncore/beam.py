@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rnncore import Generator, Tensor, _core
 from rnncore._messages import message, positive
+from rnncore._tensor import as_integers
 
 Rows = NDArray[np.int64]
 Step = Callable[[Rows, Rows], NDArray[Any]]
@@ -107,7 +108,7 @@ def beam_search(
     """
     positive("beam search", "beams", beams)
     positive("beam search", "top", top)
-    tokens = np.asarray(first, dtype=np.int64)
+    tokens = as_integers("beam search", "first", first)
     count = len(tokens)
     limits = _limits(max_length, count)
     searches = [_Search(beams, frozenset(stop), alpha, int(limit)) for limit in limits]
@@ -150,7 +151,7 @@ def draw(
         >>> one.tokens, one.finished
         ((0, 1, 0, 1, 0), False)
     """
-    tokens = np.array(first, dtype=np.int64)
+    tokens = as_integers("draw", "first", first).copy()
     rows = np.arange(len(tokens))
     limits = _limits(max_length, len(tokens))
     generators = [Generator(sampling.seed) for _ in rows]

@@ -15,6 +15,17 @@ Ids = NDArray[Any]
 IGNORE = -100  # the target of a padded position: the losses' default ignore_index
 
 
+def _checked(operation: str, tokens: Ids) -> Ids:
+    """The tokens, which are integers (they may be mapped from a file, so nothing is copied).
+
+    Raises:
+        TypeError: numbers of another kind.
+    """
+    if tokens.dtype.kind not in "iu" and len(tokens):
+        raise TypeError(message(operation, "tokens", "integers", str(tokens.dtype)))
+    return tokens
+
+
 @dataclass(frozen=True)
 class Chunk:
     """A piece of N parallel streams: `inputs` (T, N) and `targets` (T, N), the inputs one step later; int64.
@@ -68,7 +79,7 @@ class Streams:
                     "" if every_token else "use a longer text, or a smaller batch or bptt",
                 )
             )
-        self._tokens = tokens
+        self._tokens = _checked("streams", tokens)
         targets = len(tokens) - 1
         if every_token:
             self.length = -(-targets // batch)
@@ -139,7 +150,7 @@ class Sentences:
     def __init__(self, tokens: Ids, *, end_id: int, batch: int, max_length: int | None = None) -> None:
         self.batch = positive("sentences", "batch", batch)
         self.end_id = end_id
-        ends = np.flatnonzero(tokens == end_id) + 1
+        ends = np.flatnonzero(_checked("sentences", tokens) == end_id) + 1
         pieces = [piece for piece in np.split(tokens, ends) if len(piece)]
         if max_length is not None:
             positive("sentences", "max_length", max_length)

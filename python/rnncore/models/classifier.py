@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnncore import Generator, Tensor, _core
+from rnncore._tensor import as_integers
 from rnncore.data.batches import Ids
 from rnncore.data.vocabulary import Vocabulary
 from rnncore.models.labeller import Labeller, LabellerConfig, config_of, stack_json, vocabulary_of
@@ -36,7 +37,7 @@ def pad_ids(sequences: Sequence[Ids], *, fill: int = 0) -> tuple[NDArray[np.int6
     lengths = np.array([len(ids) for ids in sequences], dtype=np.int64)
     padded = np.full((max(int(lengths.max(initial=0)), 1), len(sequences)), fill, dtype=np.int64)
     for column, ids in enumerate(sequences):
-        padded[: len(ids), column] = ids
+        padded[: len(ids), column] = as_integers("pad ids", f"sequences[{column}]", ids)
     return padded, lengths
 
 

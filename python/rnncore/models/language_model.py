@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from rnncore import Generator, Tensor, _core, nn
 from rnncore._messages import message
+from rnncore._tensor import as_integers
 from rnncore.data.batches import Ids, Streams
 from rnncore.data.vocabulary import Vocabulary
 from rnncore.models import output_layer
@@ -395,6 +396,4 @@ def _vocabulary(assets: Mapping[str, Any]) -> Vocabulary | None:
 
 
 def _ids(values: Tensor | ArrayLike) -> Tensor:
-    if isinstance(values, Tensor):
-        return values
-    return Tensor(np.ascontiguousarray(values, dtype=np.int64))
+    return values if isinstance(values, Tensor) else Tensor(as_integers("language model", "ids", values))

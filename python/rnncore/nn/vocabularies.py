@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rnncore import _core
 from rnncore._core import Generator, Tensor
-from rnncore._tensor import as_tensor
+from rnncore._tensor import as_integers, as_tensor
 from rnncore.nn.containers import ModuleList, Sequential
 from rnncore.nn.layers import Linear, check_positive
 from rnncore.nn.module import Module, generator_or_fresh
@@ -224,7 +224,7 @@ def _scores(
 
 def _counted(input: Tensor, target: Any) -> tuple[Tensor, NDArray[np.int64]]:
     """The rows whose target is not -100, and these targets."""
-    ids = np.asarray(target.numpy() if isinstance(target, Tensor) else target, dtype=np.int64)
+    ids = as_integers("sampled loss", "target", target)
     rows = np.flatnonzero(ids != -100)
     return (input, ids) if len(rows) == len(ids) else (_core.embedding(input, rows), ids[rows])
 
