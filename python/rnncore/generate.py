@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from rnncore import Generator, Tensor, _core, beam
 from rnncore._messages import message, positive
-from rnncore.data.vocabulary import Ids, Vocabulary
-from rnncore.models.files import file_parameters
-from rnncore.models.language_model import LanguageModel, State
+from rnncore.data.subwords import TextVocabulary, decode_after
+from rnncore.models.language_model import LanguageModel
+from rnncore.models.prompt import Prompt, log_softmax
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class SamplingOptions:
 
 def generate(
     model: LanguageModel,
-    prompt: str = "",
+    prompt: str | Prompt = "",
     *,
     length: int = 500,
     options: SamplingOptions | None = None,
@@ -91,7 +91,7 @@ def generate(
 
     Args:
         model: with a vocabulary.
-        prompt: what to continue; default: the start of a line.
+        prompt: what to continue, read once for all samples; default: the start of a line. A `Prompt` is read already.
         length: at most this many tokens.
         options: temperature, top-k, top-p.
         stop: a text ends where one of these strings appears.
@@ -102,13 +102,12 @@ def generate(
     Raises:
         ValueError: unknown characters in the prompt, unknown forbidden tokens, sizes below 1.
     """
-    collectors = [_Collector(model.require_vocabulary(), tuple(stop)) for _ in range(max(num_samples, 0))]
     _check(length, num_samples, seed)
-    steps = _draw_steps(
-        model, _prompt_ids(model, prompt), length, options or SamplingOptions(), num_samples, seed, log_probs, _AT_ONCE
-    )
     if any(not string for string in stop):
         raise ValueError(message("generate", "stop", "strings of at least one character", "an empty one"))
+    begun, stream = _begin(model, prompt, num_samples)
+    collectors = [_Collector(begun, tuple(stop)) for _ in range(num_samples)]
+    steps = _draw_steps(begun, stream, length, options or SamplingOptions(), seed, log_probs, _AT_ONCE)
     for ids, logs in steps:
         for index, collector in enumerate(collectors):
             collector.add(int(ids[index]), float(logs[index]) if logs is not None else None)
@@ -118,30 +117,37 @@ def generate(
 
 
 def generate_text(
-    model: LanguageModel, prompt: str = "", *, length: int = 500, options: SamplingOptions | None = None, seed: int = 0
+    model: LanguageModel,
+    prompt: str | Prompt = "",
+    *,
+    length: int = 500,
+    options: SamplingOptions | None = None,
+    seed: int = 0,
 ) -> Iterator[str]:
     """One text, piece by piece as it comes: with the same seed, joined the text of `generate`.
 
     A byte that is not yet a whole character is kept back until it is.
     """
     vocabulary = model.require_vocabulary()
+    _check(length, 1, seed)
+    begun, stream = _begin(model, prompt, 1)
     tokens: list[int] = []
     shown = ""
-    for ids, _ in generate_steps(model, prompt, length=length, options=options, seed=seed):
+    for ids, _ in _draw_steps(begun, stream, length, options or SamplingOptions(), seed):
         tokens.append(int(ids[0]))
-        text = vocabulary.decode(tokens)
+        text = decode_after(vocabulary, begun.tokens, tokens)
         if text.startswith(shown) and not text.endswith("\ufffd"):
             piece, shown = text[len(shown) :], text
             if piece:
                 yield piece
-    rest = vocabulary.decode(tokens)[len(shown) :]
+    rest = decode_after(vocabulary, begun.tokens, tokens)[len(shown) :]
     if rest:
         yield rest
 
 
 def generate_steps(
     model: LanguageModel,
-    prompt: str = "",
+    prompt: str | Prompt = "",
     *,
     length: int = 500,
     options: SamplingOptions | None = None,
@@ -154,9 +160,7 @@ def generate_steps(
     Arguments as `generate`.
     """
     _check(length, num_samples, seed)
-    return _draw_steps(
-        model, _prompt_ids(model, prompt), length, options or SamplingOptions(), num_samples, seed, log_probs
-    )
+    return _draw_steps(*_begin(model, prompt, num_samples), length, options or SamplingOptions(), seed, log_probs)
 
 
 # Tokens drawn in one call of the engine where nobody waits for each: Python between two steps, whose weights have
@@ -172,32 +176,28 @@ def _check(length: int, num_samples: int, seed: int) -> None:
 
 
 def _draw_steps(
-    model: LanguageModel,
-    prompt: Ids,
+    prompt: Prompt,
+    stream: _core.ModelStream,
     length: int,
     options: SamplingOptions,
-    num_samples: int,
     seed: int,
-    log_probs: bool,
+    log_probs: bool = False,
     at_once: int = 1,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64] | None]]:
     generator = Generator(seed)
-    vocabulary = model.require_vocabulary()
+    vocabulary = prompt.model.require_vocabulary()
     forbidden = vocabulary.ids_of(options.forbidden).astype(np.int64)
-    stream = _core.ModelStream(model.spec(), file_parameters(model), num_samples)  # a copy: it evaluates
-    for token in prompt.tolist():
-        stream.step(np.full(num_samples, token))
     if options.is_plain and not log_probs:
         for first in range(0, length, at_once):
             steps = min(at_once, length - first)
             for ids in stream.draw(generator, options.temperature, options.top_k, options.top_p, steps):
                 yield ids, None
         return
-    seen = np.zeros((num_samples, len(vocabulary)), dtype=bool)
-    seen[:, prompt] = True
-    rows = np.arange(num_samples)
+    seen = np.zeros((stream.batch, len(vocabulary)), dtype=bool)
+    seen[:, list(prompt.tokens)] = True
+    rows = np.arange(stream.batch)
     for _ in range(length):
-        logs = _log_softmax(stream.logits.numpy().astype(np.float64)) if log_probs else None
+        logs = log_softmax(stream.logits.numpy().astype(np.float64)) if log_probs else None
         if options.is_plain:
             [ids] = stream.draw(generator, options.temperature, options.top_k, options.top_p)
         else:
@@ -219,7 +219,7 @@ def _adjusted(
     if not np.isfinite(result).any(axis=1).all():
         raise ValueError(message("generate", "forbidden", "at least one token that may come", "all forbidden"))
     if options.typical_p < 1:
-        logs = _log_softmax(result.astype(np.float64) / (options.temperature or 1.0))
+        logs = log_softmax(result.astype(np.float64) / (options.temperature or 1.0))
         probabilities = np.exp(logs)
         surprise = np.where(probabilities > 0, -logs, 0.0)
         distance = np.abs(surprise - (probabilities * surprise).sum(axis=1, keepdims=True))
@@ -236,7 +236,7 @@ def _adjusted(
 
 def beam_search(
     model: LanguageModel,
-    prompt: str = "",
+    prompt: str | Prompt = "",
     *,
     length: int = 100,
     beams: int = 4,
@@ -247,7 +247,7 @@ def beam_search(
 
     Args:
         model: with a vocabulary.
-        prompt: what to continue; default: the start of a line.
+        prompt: what to continue, as in `generate`.
         length: of the continuation, in tokens; at most, where there is a `stop`.
         beams: default 4.
         alpha: of the length penalty (Wu et al. 2016, equation 14); default 0. It matters only with `stop`.
@@ -260,29 +260,28 @@ def beam_search(
     positive("beam search", "beams", beams)
     vocabulary = model.require_vocabulary()
     ends = [int(token) for token in vocabulary.ids_of(list(stop))]
-    ids = _prompt_ids(model, prompt).astype(np.int64)
-    state: State | None = None
+    begun, stream = _begin(model, prompt, beams)
+    is_first = True
 
     def step(tokens: beam.Rows, rows: beam.Rows) -> NDArray[np.float64]:
-        nonlocal state
-        kept = None
-        if state is not None:
-            kept = tuple(Tensor(np.ascontiguousarray(part.numpy()[:, rows])) for part in state)
-        features, state = model.features(tokens[None, :], kept)
-        return _log_softmax(model.logits(features[-1]).numpy().astype(np.float64))
+        nonlocal is_first
+        if not is_first:  # the prompt's last token was read already
+            for to, state in enumerate([stream.state(row) for row in rows.tolist()]):
+                stream.set_state(to, state)
+            stream.step(np.resize(tokens, beams))  # rows beyond those asked for are not looked at
+        is_first = False
+        return log_softmax(stream.logits.numpy()[: len(rows)].astype(np.float64))
 
-    with model.evaluating():
-        if len(ids) > 1:
-            state = model.features(ids[:-1, None])[1]
-        [[best]] = beam.beam_search(step, ids[-1:], beams=beams, max_length=length, stop=ends, alpha=alpha)
-    return Generated(vocabulary.decode(best.tokens), best.tokens, stopped=best.finished)
+    [[best]] = beam.beam_search(step, begun.tokens[-1:], beams=beams, max_length=length, stop=ends, alpha=alpha)
+    return Generated(decode_after(vocabulary, begun.tokens, best.tokens), best.tokens, stopped=best.finished)
 
 
 class _Collector:
     """The tokens of one sample, and whether a stop string has come."""
 
-    def __init__(self, vocabulary: Vocabulary, stop: tuple[str, ...]) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self, prompt: Prompt, stop: tuple[str, ...]) -> None:
+        self._vocabulary: TextVocabulary = prompt.model.require_vocabulary()
+        self._before = prompt.tokens
         self._stop = stop
         self._tokens: list[int] = []
         self._log_probs: list[float] = []
@@ -301,25 +300,17 @@ class _Collector:
             self.stopped = any(string in tail for string in self._stop)
 
     def result(self) -> Generated:
-        text = self._vocabulary.decode(self._tokens)
+        text = decode_after(self._vocabulary, self._before, self._tokens)
         if self.stopped:
-            text = text[: min(text.index(string) for string in self._stop if string in text)]
+            text = text[: min((text.index(string) for string in self._stop if string in text), default=None)]
         return Generated(text, tuple(self._tokens), self.stopped, tuple(self._log_probs))
 
 
-def _prompt_ids(model: LanguageModel, prompt: str) -> NDArray[np.int64]:
-    """The prompt's tokens, or the line end that stands for an empty one."""
-    vocabulary = model.require_vocabulary()
-    ids = vocabulary.encode(prompt, end_line=False)
-    if len(ids):
-        return ids
-    if vocabulary.end_id is None:
-        hint = "its vocabulary has no line end to start from"
-        raise ValueError(message("generate", "prompt", "at least one token for this model", "none", hint))
-    return np.array([vocabulary.end_id])
-
-
-def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_probabilities: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return log_probabilities
+def _begin(model: LanguageModel, prompt: str | Prompt, count: int) -> tuple[Prompt, _core.ModelStream]:
+    """The prompt as read, and so many streams that go on from it."""
+    if isinstance(prompt, str):
+        read = Prompt(model, prompt)
+        return read, read.reader if count == 1 else read.streams(count)
+    if prompt.model is not model:
+        raise ValueError(message("generate", "prompt", "one of this model", "one of another model"))
+    return prompt, prompt.streams(count)

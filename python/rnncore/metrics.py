@@ -58,11 +58,13 @@ class Score:
         total_nats: the negative log-likelihood of all predicted tokens together.
         tokens: how many were predicted: every token but the very first.
         characters: how many characters (bytes at the byte level) these tokens are.
+        words: how many words and line ends they are, the first one too where a token is less than a word.
     """
 
     total_nats: float
     tokens: int
     characters: int
+    words: int = 0
 
     @property
     def nats(self) -> float:
@@ -79,6 +81,16 @@ class Score:
         """Bits a character (a byte at the byte level)."""
         return bits(self.total_nats / max(self.characters, 1))
 
+    @property
+    def bits_per_word(self) -> float:
+        """Bits a word, line ends counted as words: it compares models whatever their tokens are."""
+        return bits(self.total_nats / max(self.words, 1))
+
+    @property
+    def word_perplexity(self) -> float:
+        """exp(nats a word), as published for models of words."""
+        return perplexity(self.total_nats / max(self.words, 1))
+
 
 def evaluate(
     model: Any,
@@ -92,7 +104,7 @@ def evaluate(
 
     Args:
         model: a `models.LanguageModel` with a vocabulary.
-        text: what to score; words get one ``<eos>`` a line.
+        text: what to score; words and subwords get one ``<eos>`` a line.
         batch: 1 (default) is exact. More streams are read in parallel, each from a zero state: faster, and every
             token but the first is still predicted once, with less context at the start of each stream.
         chunk: steps read at a time; it changes memory, not the result.
@@ -105,9 +117,15 @@ def evaluate(
     vocabulary = model.require_vocabulary()
     tokens = vocabulary.encode(text)
     total, count = model.score(tokens, batch=batch, chunk=chunk) if scorer is None else scorer(tokens)
-    first = vocabulary.decode(tokens[:1]) if vocabulary.level == "word" else ""
-    characters = len(text) - len(first) if vocabulary.level == "word" else count
-    return Score(total, count, characters)
+    in_pieces = vocabulary.level in ("word", "subword")
+    characters = len(text) - len(vocabulary.decode(tokens[:1])) if in_pieces else count
+    return Score(total, count, characters, _words_in(text) - (vocabulary.level == "word"))
+
+
+def _words_in(text: str | bytes) -> int:
+    """How many words and line ends `words_of` gives."""
+    end: Any = "\n" if isinstance(text, str) else b"\n"
+    return len(text.split()) + text.count(end) + bool(text and not text.endswith(end))
 
 
 def edit_distance(one: Sequence[Any], other: Sequence[Any]) -> int:

@@ -11,12 +11,15 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from rnncore import Tensor
 from rnncore._messages import message, positive
 from rnncore.data.batches import IGNORE, Ids
 from rnncore.data.text import decode_utf8
-from rnncore.models.language_model import LanguageModel
+from rnncore.metrics import bits
+from rnncore.models.language_model import LanguageModel, State
 
-_AHEAD = 32  # batches of lines that are read before the first is scored
+_AHEAD = 32  # batches of lines that are read before the first is scored,
+_MOST = 1 << 22  # or so many tokens
 _CHUNK = 500  # steps read at a time
 
 
@@ -27,10 +30,12 @@ class LineScore:
     Attributes:
         ids: the line's tokens, the line end among them.
         log_probs: log P(token | line before it), nats, one for each id. The first is conditioned on a line end.
+        characters: of the line, its end among them (bytes at the byte level).
     """
 
     ids: Ids
     log_probs: NDArray[np.float64]
+    characters: int
 
     @property
     def total(self) -> float:
@@ -41,6 +46,11 @@ class LineScore:
     def perplexity(self) -> float:
         """Of a token."""
         return math.exp(min(-self.total / len(self.ids), 700.0))
+
+    @property
+    def bits_per_character(self) -> float:
+        """It compares models whatever their tokens are."""
+        return bits(-self.total / self.characters)
 
 
 @dataclass(frozen=True)
@@ -56,12 +66,12 @@ def score_lines(model: LanguageModel, lines: Iterable[str], *, batch: int = 32) 
     """Score lines (without their line ends), each from a zero state after a line end.
 
     Lines are read ahead and those of about the same length scored together; a line's score does not depend on the
-    others. Memory is bounded by `batch` lines and their lengths.
+    others. Memory is bounded by `batch` lines and their lengths, or by the longest line.
 
     Args:
         model: with a vocabulary that has a line end.
         lines: texts without line end.
-        batch: lines scored together; default 32.
+        batch: lines scored together; default 32. With 1 no line is read ahead: each is answered as it comes.
 
     Raises:
         ValueError: no line end in the vocabulary, unknown characters (the line is named), sizes below 1.
@@ -72,45 +82,55 @@ def score_lines(model: LanguageModel, lines: Iterable[str], *, batch: int = 32) 
     if end is None:
         hint = "every line begins after one; use rnncore eval for a whole text"
         raise ValueError(message("score", "vocabulary", "a line end", "none", hint))
-    waiting: list[Ids] = []
+    ahead = _AHEAD * batch if batch > 1 else 1
+    waiting: list[tuple[Ids, int]] = []  # ids and characters
+    tokens = 0
     for number, line in enumerate(lines, start=1):
         try:
-            waiting.append(np.append(vocabulary.encode(line, end_line=False), end).astype(np.int64))
+            ids = vocabulary.encode(line, end_line=False)
         except ValueError as error:
             raise ValueError(f"[score] line {number}: {str(error).removeprefix('[encode] ')}") from None
-        if len(waiting) == _AHEAD * batch:
+        characters = len(ids) if vocabulary.level == "byte" else len(line)
+        waiting.append((np.append(ids, np.array(end, ids.dtype)), characters + 1))
+        tokens += len(ids)
+        if len(waiting) == ahead or tokens >= _MOST:
             yield from _score_all(model, waiting, end, batch)
-            waiting = []
+            waiting, tokens = [], 0
     yield from _score_all(model, waiting, end, batch)
 
 
-def _score_all(model: LanguageModel, lines: list[Ids], end: int, batch: int) -> Iterator[LineScore]:
+def _score_all(model: LanguageModel, lines: list[tuple[Ids, int]], end: int, batch: int) -> Iterator[LineScore]:
     scores: list[NDArray[np.float64]] = [np.empty(0)] * len(lines)
-    order = sorted(range(len(lines)), key=lambda index: len(lines[index]))
+    order = sorted(range(len(lines)), key=lambda index: -len(lines[index][0]))
     for at in range(0, len(order), batch):
         chosen = order[at : at + batch]
-        for index, found in zip(chosen, _score_together(model, [lines[index] for index in chosen], end), strict=True):
+        together = _score_together(model, [lines[index][0] for index in chosen], end)
+        for index, found in zip(chosen, together, strict=True):
             scores[index] = found
-    return (LineScore(ids, found) for ids, found in zip(lines, scores, strict=True))
+    return (LineScore(ids, found, size) for (ids, size), found in zip(lines, scores, strict=True))
 
 
 def _score_together(model: LanguageModel, lines: list[Ids], end: int) -> list[NDArray[np.float64]]:
-    longest = max(map(len, lines))
-    found = np.zeros((longest, len(lines)))
-    state = None
+    """The lines' log-probabilities; longer lines come first, and those that have ended are not read on."""
+    found = [np.empty(len(line)) for line in lines]
+    state: State | None = None
     with model.evaluating():
-        for start in range(0, longest, _CHUNK):
-            steps = min(_CHUNK, longest - start)
-            inputs = np.full((steps, len(lines)), end, dtype=np.int64)
+        for start in range(0, len(lines[0]), _CHUNK):
+            running = [line[start : start + _CHUNK] for line in lines if len(line) > start]
+            steps, count = len(running[0]), len(running)
+            inputs = np.full((steps, count), end, dtype=np.int64)
             targets = np.full_like(inputs, IGNORE)
-            for column, line in enumerate(lines):
-                part = line[start : start + steps]
+            for column, part in enumerate(running):
                 targets[: len(part), column] = part
-                before = line[start - 1 : start + steps - 1] if start else np.append(end, line[: steps - 1])
-                inputs[: len(part), column] = before[: len(part)]
+                inputs[1 : len(part), column] = part[:-1]
+                inputs[0, column] = lines[column][start - 1] if start else end
+            if state is not None and state[0].shape[1] > count:
+                state = tuple(Tensor(np.ascontiguousarray(part.numpy()[:, :count])) for part in state)
             losses, state = model.loss(inputs, targets, state, reduction="none")
-            found[start : start + steps] = -losses.numpy().reshape(steps, len(lines))
-    return [found[: len(line), column] for column, line in enumerate(lines)]
+            values = -losses.numpy().reshape(steps, count)
+            for column, part in enumerate(running):
+                found[column][start : start + len(part)] = values[: len(part), column]
+    return found
 
 
 def read_lines(stream: BinaryIO, name: str, *, keep_returns: bool = False) -> Iterator[str]:

@@ -203,6 +203,42 @@ TEST(Model, SnapshotsTakeStepsBack) {
   EXPECT_TRUE(std::equal(first.begin() + 6, first.end(), second.begin() + 6));
 }
 
+// The state of one stream goes to any stream of any batch, delayed states among it: the bits after it are the same.
+TEST(Model, OneStreamsStateIsHandedOn) {
+  for (const bool delayed : {false, true}) {
+    ModelSpec spec = spec_of(kKinds[5]);
+    if (delayed)
+      for (LayerSpec& layer : spec.recurrent.layers) layer.delays = {2, 4};
+    Generator generator(13);
+    const Model model(spec, generator);
+    const ModelInput input = input_of(spec, generator);
+    const float* const x = input.x.data<float>();  // (T, kBatch, 4)
+    ModelStream one = model.stream(), many = model.stream(kBatch);
+    std::vector<float> wanted(3), found(kBatch * 3);
+    for (std::int64_t t = 0; t < 4; ++t) one.step(x + t * kBatch * 4, wanted.data());
+    std::vector<unsigned char> state(one.state_bytes()), before(many.state_bytes());
+    ASSERT_EQ(state.size() * kBatch, before.size());
+    one.save_state(0, state.data());
+    many.step(x, found.data());  // they stand elsewhere, and so do their rings
+    many.save_state(before.data());
+    many.restore_state(1, state.data());
+    many.restore_state(kBatch, state.data());
+    many.restore_state(-1, state.data());
+    std::vector<float> in(kBatch * 4);
+    for (std::int64_t n = 0; n < kBatch; ++n) std::copy_n(x + 4 * kBatch * 4, 4, in.begin() + n * 4);
+    many.step(in.data(), found.data());
+    one.step(in.data(), wanted.data());
+    EXPECT_TRUE(std::equal(wanted.begin(), wanted.end(), found.begin() + 3)) << delayed;
+    EXPECT_FALSE(std::equal(wanted.begin(), wanted.end(), found.begin())) << "the others stay where they were";
+    // Back to a batch of one, by way of the batch's own bytes.
+    std::vector<unsigned char> again(state.size());
+    many.restore_state(before.data());
+    many.restore_state(2, state.data());
+    many.save_state(2, again.data());
+    EXPECT_EQ(state, again);
+  }
+}
+
 // With delayed states a snapshot holds the states before the last one too, wherever their ring stands.
 TEST(Model, SnapshotsHoldDelayedStates) {
   ModelSpec spec = spec_of(kKinds[5]);
@@ -347,6 +383,10 @@ TEST(Text, GenerationDependsOnSeedAndSampleAlone) {
   EXPECT_EQ(generate(model, "a", options)[0].text, three[0].text);
   EXPECT_NE(three[0].text, three[1].text);
   EXPECT_EQ(three[0].tokens.size(), 30u);
+  const std::vector<std::int64_t> prompt = model.vocabulary().encode("a", false);
+  EXPECT_EQ(generate(model, prompt, options)[0].tokens, three[0].tokens);
+  EXPECT_THROW(generate(model, std::vector<std::int64_t>{}, options), ArgumentError);
+  EXPECT_THROW(generate(model, std::vector<std::int64_t>{99}, options), ArgumentError);
   options.stop = {
       "\xc3\xa9"
       "a"};

@@ -110,6 +110,8 @@ class Steps {
     stream_.reset();
     stream_.reset(stream_.batch() - 1);
     stream_.restore_state(state_.data());
+    stream_.save_state(stream_.batch() - 1, state_.data());
+    stream_.restore_state(0, state_.data());
     stream_.step(in_.data(), out_.data());
   }
 

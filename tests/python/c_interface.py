@@ -60,6 +60,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "score": (c.c_int, [POINTER, POINTER, SIZE, POINTER]),
     "generate_defaults": (GenerateOptions, []),
     "generate": (c.c_int, [POINTER, TEXT, POINTER, POINTER, SIZE, POINTER]),
+    "generate_ids": (c.c_int, [POINTER, POINTER, SIZE, POINTER, POINTER, SIZE, POINTER]),
     "stream_create": (c.c_int, [POINTER, INT64, POINTER]),
     "stream_free": (None, [POINTER]),
     "stream_step": (c.c_int, [POINTER, POINTER, POINTER]),
@@ -70,6 +71,8 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "stream_state_bytes": (SIZE, [POINTER]),
     "stream_save": (c.c_int, [POINTER, POINTER]),
     "stream_restore": (c.c_int, [POINTER, POINTER]),
+    "stream_save_one": (c.c_int, [POINTER, INT64, POINTER]),
+    "stream_restore_one": (c.c_int, [POINTER, INT64, POINTER]),
 }
 
 
@@ -169,11 +172,26 @@ class CModel:
         call("score", self.handle, address(array), len(array), c.byref(nats))
         return nats.value
 
-    def generate(self, prompt: str, **options: Any) -> str:
-        """A text after the prompt."""
-        chosen = LIBRARY.rnncore_generate_defaults()
+    def generate_ids(self, prompt: Any, **options: Any) -> list[int]:
+        """Ids after those of the prompt."""
+        array, chosen = np.asarray(prompt, np.int64), self._options(options)
+        found, ids = SIZE(), np.empty(chosen.length, np.int64)
+        call(
+            "generate_ids", self.handle, address(array), len(array), c.byref(chosen), address(ids), len(ids),
+            c.byref(found),
+        )  # fmt: skip
+        return ids[: found.value].tolist()
+
+    @staticmethod
+    def _options(options: dict[str, Any]) -> GenerateOptions:
+        chosen: GenerateOptions = LIBRARY.rnncore_generate_defaults()
         for name, value in options.items():
             setattr(chosen, name, value)
+        return chosen
+
+    def generate(self, prompt: str, **options: Any) -> str:
+        """A text after the prompt."""
+        chosen = self._options(options)
         size, text = SIZE(), c.create_string_buffer(100_000)
         call("generate", self.handle, prompt.encode(), c.byref(chosen), text, len(text), c.byref(size))
         return text.raw[: size.value].decode()

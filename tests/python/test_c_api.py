@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes as c
+import importlib.util
 import json
 import re
 import threading
@@ -21,6 +22,7 @@ from rnncore import Generator, _core, no_grad
 from rnncore.data import TextCorpus, Vocabulary
 from rnncore.generate import SamplingOptions, generate
 from rnncore.models import LanguageModel
+from rnncore.train import TrainConfig, Trainer
 
 HEADER = Path(__file__).resolve().parents[2] / "cpp" / "include" / "rnncore" / "c_api.h"
 
@@ -58,6 +60,93 @@ def test_a_language_model_has_the_same_bits(tmp_path: Path, corpus: TextCorpus, 
     assert other.score(tokens) == model.score(tokens)[0]
     assert other.log_prob("To be 🙂", "\n") == model.log_prob("To be 🙂", start="\n")
     assert other.log_prob("To be") == model.log_prob("To be")
+
+
+def levels() -> dict[str, TextCorpus]:
+    """A text of 3000 characters at every level."""
+    sizes: dict[Any, int | None] = {"char": None, "byte": None, "word": 300, "subword": 300}
+    names = [name for name in sizes if name != "subword" or importlib.util.find_spec("tokenizers")]
+    return {name: TextCorpus.from_text(some_text(3000), level=name, max_size=sizes[name]) for name in names}
+
+
+WORDS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "tied": {"tie_weights": True, "embedding_size": 12},
+    "adaptive": {"softmax": "adaptive", "cutoffs": [20, 60]},
+    "adaptive, projections of one size": {"softmax": "adaptive", "div_value": 1.0},
+    "class": {"softmax": "class"},
+    "sampled": {"softmax": "sampled", "samples": 10},
+    "nce": {"softmax": "nce", "samples": 10, "tie_weights": True},
+    "residual": {"num_layers": 3, "connection": "residual"},
+    "highway": {"num_layers": 3, "connection": "highway"},
+    "dense": {"num_layers": 3, "connection": "dense"},
+    "learnt initial state": {"learn_initial_state": True, "init": "orthogonal"},
+    "dropout of every kind": {"num_layers": 2, "dropout": 0.4, "variational": True, "weight_drop": 0.3,
+                              "embedding_dropout": 0.2, "activation_penalty": 1.0, "temporal_penalty": 1.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", WORDS)
+def test_every_softmax_and_wiring_scores_and_samples_the_same(tmp_path: Path, name: str, dtype: str) -> None:
+    """After a little training, so that what a file may lose (a tied weight, an initial state) is not where it began."""
+    corpus = TextCorpus.from_text(some_text(3000), level="word", max_size=150)
+    for cell in CELLS if name in ("full", "tied", "adaptive") else ("lstm", "gru"):
+        model = small_model(corpus, cell=cell, dtype=dtype, **WORDS[name])
+        Trainer(model, corpus, TrainConfig(steps=3, batch=4, bptt=10, lr=0.05)).fit()
+        other = in_c(model, tmp_path)
+        same_numbers(model, other, corpus)
+
+
+@pytest.mark.parametrize("level", levels())
+def test_every_level_scores_and_samples_the_same(tmp_path: Path, level: str) -> None:
+    corpus = levels()[level]
+    model = small_model(corpus, num_layers=2)
+    other = in_c(model, tmp_path)
+    same_numbers(model, other, corpus)
+    assert bool(other.info.has_vocabulary) == (level != "subword")
+    if level != "subword":
+        assert other.generate("the ", length=30) == generate(model, "the ", length=30)[0].text
+        assert other.log_prob("First") == model.log_prob("First")
+        return
+    with pytest.raises(CFailure, match="vocabulary"):
+        other.generate("the ")
+    with pytest.raises(CFailure, match="vocabulary"):
+        other.generate_ids([1], stop=b"x")
+
+
+def same_numbers(model: LanguageModel, other: CModel, corpus: TextCorpus) -> None:
+    """Logits of sequences and of streams, scores and samples, to the bit."""
+    ids = np.random.default_rng(1).integers(0, len(corpus.vocabulary), (6, 2))
+    with model.evaluating():
+        logits = model(ids)[0].numpy()
+    assert other.forward(ids).tobytes() == logits.tobytes()
+    stream = CStream(other, 2)
+    assert b"".join(stream.step(row).tobytes() for row in ids) == logits.tobytes()
+    tokens = corpus.train[:300].astype(np.int64)
+    assert other.score(tokens) == model.score(tokens)[0]
+    prompt = corpus.vocabulary.decode(tokens[:5])
+    for seed, options in ((0, {}), (3, {"temperature": 0.7, "top_k": 9})):
+        want = generate(model, prompt, length=20, options=SamplingOptions(**options), seed=seed)[0]
+        begin = corpus.vocabulary.encode(prompt, end_line=False)
+        assert other.generate_ids(begin, length=20, seed=seed, **options) == list(want.tokens)
+
+
+def test_one_state_goes_to_many_streams(tmp_path: Path, corpus: TextCorpus) -> None:
+    model = small_model(corpus, num_layers=2)
+    other = in_c(model, tmp_path)
+    one, many = CStream(other), CStream(other, 3)
+    for row in corpus.train[:7]:
+        one.step([row])
+    state = np.empty(LIBRARY.rnncore_stream_state_bytes(one.handle), np.uint8)
+    call("stream_save_one", one.handle, 0, address(state))
+    for n in (0, 2):
+        call("stream_restore_one", many.handle, n, address(state))
+    rows, wanted = many.step([3, 3, 3]), one.step([3])
+    assert rows[0].tobytes() == rows[2].tobytes() == wanted[0].tobytes() != rows[1].tobytes()
+    for name in ("stream_save_one", "stream_restore_one"):
+        with pytest.raises(CFailure, match="no such stream"):
+            call(name, many.handle, 3, address(state))
 
 
 @pytest.mark.parametrize(

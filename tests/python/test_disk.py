@@ -27,9 +27,11 @@ ODD = {
 
 
 @pytest.mark.parametrize("block", [2, 7, 1 << 20])
-@pytest.mark.parametrize("level", ["char", "byte", "word"])
+@pytest.mark.parametrize("level", ["char", "byte", "word", "subword"])
 @pytest.mark.parametrize("name", ODD)
 def test_ids_are_those_of_the_corpus_in_memory(name: str, level: Any, block: int, tmp_path: Path) -> None:
+    if level == "subword":
+        pytest.importorskip("tokenizers")
     text = tmp_path / "text"
     text.write_bytes(ODD[name].encode())
     wanted = TextCorpus.from_files(text, level=level, valid_fraction=0.0)
@@ -46,10 +48,13 @@ class StopHereError(Exception):
     pass
 
 
-def test_preparing_goes_on_where_it_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("level", ["word", "subword"])
+def test_preparing_goes_on_where_it_stopped(level: str, tmp_path: Path) -> None:
+    if level == "subword":
+        pytest.importorskip("tokenizers")
     text = tmp_path / "text"
     text.write_text(some_text() + "no end")
-    options: dict[str, Any] = {"level": "word", "max_size": 300, "block": 700}
+    options: dict[str, Any] = {"level": level, "max_size": 300, "block": 700}
     prepare(tmp_path / "whole", text, **options)
     for after in range(40):
         left = after

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from language_models import small_model, some_text
 
-from rnncore import no_grad
+from rnncore import _core, no_grad
 from rnncore.data import TextCorpus
-from rnncore.generate import SamplingOptions, beam_search, generate, generate_text
+from rnncore.generate import Prompt, SamplingOptions, beam_search, generate, generate_steps, generate_text
 from rnncore.models import LanguageModel
 from rnncore.train import TrainConfig, Trainer
 
@@ -34,6 +35,79 @@ def test_a_sample_does_not_depend_on_how_many_are_drawn(model: LanguageModel) ->
     few = generate(model, "The", length=40, num_samples=2, seed=7)
     assert [one.text for one in few] == [one.text for one in many[:2]]
     assert len({one.text for one in many}) == 5
+
+
+class Counted(_core.ModelStream):
+    """Counts the rows that are stepped while prompts are read."""
+
+    rows = 0
+
+    def read(self, ids: Any) -> None:
+        Counted.rows += len(ids) * self.batch
+        super().read(ids)
+
+    def step(self, ids: Any) -> None:
+        Counted.rows += self.batch
+        super().step(ids)
+
+
+def test_a_prompt_is_read_once(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_core, "ModelStream", Counted)
+    text = some_text(300)
+    Counted.rows = 0
+    seven = generate(model, text, length=5, num_samples=7, seed=3)
+    assert Counted.rows == 300, "whatever the number of samples"
+    prompt = Prompt(model, text)
+    assert Counted.rows == 600
+    again = generate(model, prompt, length=5, num_samples=7, seed=3)
+    few = generate(model, prompt, length=5, num_samples=2, seed=3, log_probs=True)
+    pieces = "".join(generate_text(model, prompt, length=5, seed=3))
+    assert Counted.rows == 600, "the state is copied"
+    assert [one.tokens for one in seven] == [one.tokens for one in again]
+    assert [one.tokens for one in few] == [one.tokens for one in seven[:2]]
+    assert pieces == seven[0].text
+    longer = prompt.then(" and more")
+    assert Counted.rows == 609, "what is new alone is read"
+    assert generate(model, longer, length=5, seed=1) == generate(model, text + " and more", length=5, seed=1)
+    assert generate(model, prompt, length=5, num_samples=7, seed=3) == seven, "it stays what it was"
+    Counted.rows = 0
+    found = beam_search(model, prompt, length=6, beams=4)
+    assert Counted.rows == 5 * 4, "the first tokens come from the prompt's own logits"
+    assert found == beam_search(model, text, length=6, beams=4)
+
+
+def test_shared_states_have_the_bits_of_separate_runs(model: LanguageModel) -> None:
+    """Against streams that each read the whole prompt beside each other."""
+    prompt = Prompt(model, "ROMEO: speak")
+    shared = prompt.streams(3)
+    alone = _core.ModelStream(model.spec(), dict(model.state_dict()), 3)
+    for token in prompt.tokens:
+        alone.step(np.full(3, token))
+    assert shared.logits.numpy().tobytes() == alone.logits.numpy().tobytes()
+    for ids in ([1, 2, 3], [4, 4, 4], [0, 9, 5]):
+        shared.step(np.array(ids))
+        alone.step(np.array(ids))
+        assert shared.logits.numpy().tobytes() == alone.logits.numpy().tobytes()
+    text = model.require_vocabulary().decode(prompt.tokens)
+    whole = model.log_prob(text + "e") - model.log_prob(text)
+    e = int(model.require_vocabulary().ids_of(["e"])[0])
+    assert prompt.log_probs[e] == pytest.approx(whole, rel=1e-4)
+    assert np.exp(prompt.log_probs).sum() == pytest.approx(1)
+
+
+def test_a_prompt_belongs_to_its_model(model: LanguageModel) -> None:
+    other = small_model(TextCorpus.from_text(some_text()), hidden_size=24)
+    with pytest.raises(ValueError, match="prompt: expected one of this model"):
+        generate(other, Prompt(model, "The"))
+    with pytest.raises(ValueError, match="stream: expected 0 <= stream < 2"):
+        Prompt(model, "The").streams(2).state(2)
+    bigger = small_model(TextCorpus.from_text(some_text()), hidden_size=25)
+    with pytest.raises(ValueError, match=r"state: expected \d+ bytes"):
+        Prompt(bigger, "The").streams(1).set_state(0, Prompt(model, "The").state)
+    one, other_steps = (generate_steps(model, "The", length=4, seed=seed) for seed in (1, 2))
+    mixed = [(next(one)[0][0], next(other_steps)[0][0]) for _ in range(4)]
+    for column, seed in enumerate((1, 2)):
+        assert tuple(pair[column] for pair in mixed) == generate(model, "The", length=4, seed=seed)[0].tokens
 
 
 def test_temperature_zero_and_one_beam_are_greedy(model: LanguageModel) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,37 @@ def test_bad_lines_are_named(model: LanguageModel) -> None:
     with pytest.raises(ValueError, match=r"here, line 2: expected UTF-8"):
         list(read_lines(io.BytesIO(b"one\n\xff\n"), "here"))
     assert list(read_lines(io.BytesIO(b"a\x00b\r\n\xef\xbb\xbfc"), "here")) == ["a\x00b", "\ufeffc"]
+
+
+def test_a_batch_of_one_answers_each_line_as_it_comes(model: LanguageModel) -> None:
+    read = []
+
+    def lines() -> Iterator[str]:
+        for line in LINES:
+            read.append(line)
+            yield line
+
+    for count, score in enumerate(score_lines(model, lines(), batch=1), start=1):
+        assert len(read) == count
+        assert score.total < 0
+
+
+def test_lines_that_have_ended_are_not_read_on(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One long line beside short ones costs what it is long, and its batch is no rectangle."""
+    line = (some_text(2400).replace("\n", " "))[:2200]
+    lines = [line[:3], line, line[:600], ""]
+    wanted = [model.log_prob(one + "\n", start="\n") for one in lines]
+    rows, plain = 0, LanguageModel.loss
+
+    def counted(self: LanguageModel, ids: Any, *arguments: Any, **options: Any) -> Any:
+        nonlocal rows
+        rows += np.asarray(ids).size
+        return plain(self, ids, *arguments, **options)
+
+    monkeypatch.setattr(LanguageModel, "loss", counted)
+    found = [one.total for one in score_lines(model, lines)]
+    assert found == pytest.approx(wanted, rel=1e-10)
+    assert rows == 4 * 500 + 2 * 500 + 1201
 
 
 def test_scores_do_not_depend_on_how_many_are_read_ahead(model: LanguageModel) -> None:

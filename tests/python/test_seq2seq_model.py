@@ -193,7 +193,7 @@ def test_subwords_give_texts_back(tmp_path: Path) -> None:
     for line in lines:
         ids = table.encode(line)
         assert ids[-1] == table.end_id
-        assert table.decode(ids) == line.lower()
+        assert table.decode(ids) == line.lower() + "\n"
     assert table.encode("β", end_line=False).tolist().count(table.unknown_id) == 1
     assert "".join(table.pieces(table.encode("two men", end_line=False))) == "▁two▁men"
     model = Seq2Seq(table, table, embedding_size=4, hidden_size=4, generator=Generator(0))

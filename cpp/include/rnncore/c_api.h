@@ -101,6 +101,11 @@ RNNCORE_C_FUNCTION rnncore_generate_options rnncore_generate_defaults(void);
 RNNCORE_C_FUNCTION rnncore_status rnncore_generate(const rnncore_model* model, const char* prompt,
                                                    const rnncore_generate_options* options, char* text, size_t capacity,
                                                    size_t* size);
+/* The same from ids to ids, also where only Python reads the model's vocabulary (subwords; then without stop): prompt
+ * has count >= 1 ids; up to `capacity` are written to ids, their number to *found. */
+RNNCORE_C_FUNCTION rnncore_status rnncore_generate_ids(const rnncore_model* model, const int64_t* prompt, size_t count,
+                                                       const rnncore_generate_options* options, int64_t* ids,
+                                                       size_t capacity, size_t* found);
 
 /* Streams -------------------------------------------------------------------------------------------------------- */
 
@@ -120,5 +125,8 @@ RNNCORE_C_FUNCTION rnncore_status rnncore_stream_reset_one(rnncore_stream* strea
 RNNCORE_C_FUNCTION size_t rnncore_stream_state_bytes(const rnncore_stream* stream);
 RNNCORE_C_FUNCTION rnncore_status rnncore_stream_save(const rnncore_stream* stream, void* state);
 RNNCORE_C_FUNCTION rnncore_status rnncore_stream_restore(rnncore_stream* stream, const void* state);
+/* The same of stream n alone: state_bytes / N bytes, which any stream of the model takes, in any batch. */
+RNNCORE_C_FUNCTION rnncore_status rnncore_stream_save_one(const rnncore_stream* stream, int64_t n, void* state);
+RNNCORE_C_FUNCTION rnncore_status rnncore_stream_restore_one(rnncore_stream* stream, int64_t n, const void* state);
 
 #endif /* RNNCORE_C_API_H_ */

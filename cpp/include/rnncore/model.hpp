@@ -191,6 +191,10 @@ class RNNCORE_EXPORT ModelStream {
   std::size_t state_bytes() const noexcept;
   void save_state(void* out) const noexcept;
   void restore_state(const void* in) noexcept;  // of a stream of the same model and batch
+  // Of one of the N streams: the bytes of a ModelStream with a batch of one (state_bytes() / batch() of them), so that
+  // a prompt is read once, whatever is made of it. An index outside 0..N-1: nothing is done.
+  void save_state(std::int64_t stream, void* out) const noexcept;
+  void restore_state(std::int64_t stream, const void* in) noexcept;
 
  private:
   struct Impl;

@@ -39,8 +39,12 @@ struct GeneratedText {
   std::vector<std::int64_t> tokens;  // its ids, stop string included
   bool stopped = false;              // a stop string ended it
 };
-// prompt: what to continue; empty: the start of a line.
+// prompt: what to continue; empty: the start of a line. It is read once, whatever the number of samples.
 RNNCORE_EXPORT std::vector<GeneratedText> generate(const Model& model, std::string_view prompt,
+                                                   const GenerateOptions& options = {});
+// The same after the ids of a prompt, at least one. Of a model whose vocabulary C++ does not read (subwords) the texts
+// are empty and `stop` is refused.
+RNNCORE_EXPORT std::vector<GeneratedText> generate(const Model& model, const std::vector<std::int64_t>& prompt,
                                                    const GenerateOptions& options = {});
 
 }  // namespace rnncore

@@ -107,6 +107,16 @@ void give_text(const std::string& from, char* text, size_t capacity, size_t* siz
   text[count] = '\0';
 }
 
+rnncore::GenerateOptions chosen(const rnncore_generate_options* options) {
+  rnncore::GenerateOptions found;
+  if (options == nullptr) return found;
+  found.length = options->length;
+  found.sample = {options->temperature, options->top_k, options->top_p};
+  found.seed = options->seed;
+  if (options->stop != nullptr) found.stop = {options->stop};
+  return found;
+}
+
 rnncore_status stepped(const char* operation, bool done) noexcept {
   if (done) return RNNCORE_OK;
   std::snprintf(last_error.data(), last_error.size(),
@@ -235,14 +245,23 @@ rnncore_status rnncore_generate(const rnncore_model* model, const char* prompt, 
                                 char* text, size_t capacity, size_t* size) {
   RNNCORE_NEED(model);
   return guarded([&] {
-    rnncore::GenerateOptions chosen;
-    if (options != nullptr) {
-      chosen.length = options->length;
-      chosen.sample = {options->temperature, options->top_k, options->top_p};
-      chosen.seed = options->seed;
-      if (options->stop != nullptr) chosen.stop = {options->stop};
-    }
-    give_text(rnncore::generate(model->model, prompt == nullptr ? "" : prompt, chosen)[0].text, text, capacity, size);
+    const char* const given = prompt == nullptr ? "" : prompt;
+    give_text(rnncore::generate(model->model, given, chosen(options))[0].text, text, capacity, size);
+  });
+}
+
+rnncore_status rnncore_generate_ids(const rnncore_model* model, const int64_t* prompt, size_t count,
+                                    const rnncore_generate_options* options, int64_t* ids, size_t capacity,
+                                    size_t* found) {
+  RNNCORE_NEED(model);
+  RNNCORE_NEED(prompt);
+  RNNCORE_NEED(found);
+  if (capacity > 0) RNNCORE_NEED(ids);
+  return guarded([&] {
+    const std::vector<std::int64_t> given(prompt, prompt + count);
+    const std::vector<std::int64_t> made = rnncore::generate(model->model, given, chosen(options))[0].tokens;
+    std::copy_n(made.begin(), std::min(made.size(), capacity), ids);
+    *found = made.size();
   });
 }
 
@@ -306,5 +325,23 @@ rnncore_status rnncore_stream_restore(rnncore_stream* stream, const void* state)
   RNNCORE_NEED(stream);
   RNNCORE_NEED(state);
   stream->stream.restore_state(state);
+  return RNNCORE_OK;
+}
+
+rnncore_status rnncore_stream_save_one(const rnncore_stream* stream, int64_t n, void* state) {
+  RNNCORE_NEED(stream);
+  RNNCORE_NEED(state);
+  if (n < 0 || n >= stream->stream.batch())
+    return fail(RNNCORE_ARGUMENT, "[rnncore_stream_save_one] n: no such stream");
+  stream->stream.save_state(n, state);
+  return RNNCORE_OK;
+}
+
+rnncore_status rnncore_stream_restore_one(rnncore_stream* stream, int64_t n, const void* state) {
+  RNNCORE_NEED(stream);
+  RNNCORE_NEED(state);
+  if (n < 0 || n >= stream->stream.batch())
+    return fail(RNNCORE_ARGUMENT, "[rnncore_stream_restore_one] n: no such stream");
+  stream->stream.restore_state(n, state);
   return RNNCORE_OK;
 }

@@ -79,5 +79,9 @@ void ModelStream::reset(std::int64_t stream) noexcept { impl_->stack.reset(strea
 std::size_t ModelStream::state_bytes() const noexcept { return impl_->stack.state_bytes(); }
 void ModelStream::save_state(void* out) const noexcept { impl_->stack.save_state(out); }
 void ModelStream::restore_state(const void* in) noexcept { impl_->stack.restore_state(in); }
+void ModelStream::save_state(std::int64_t stream, void* out) const noexcept { impl_->stack.save_state(stream, out); }
+void ModelStream::restore_state(std::int64_t stream, const void* in) noexcept {
+  impl_->stack.restore_state(stream, in);
+}
 
 }  // namespace rnncore

@@ -410,4 +410,28 @@ void Stream::restore_state(const void* in) noexcept {
   impl_->push();
 }
 
+// Every part of the state has one row for each stream.
+void Stream::save_state(std::int64_t stream, void* out) const noexcept {
+  if (stream < 0 || stream >= impl_->batch) return;
+  impl_->pull();
+  auto* to = static_cast<unsigned char*>(out);
+  impl_->each_state([&](const unsigned char* state, std::size_t size) {
+    const std::size_t row = size / static_cast<std::size_t>(impl_->batch);
+    std::memcpy(to, state + static_cast<std::size_t>(stream) * row, row);
+    to += row;
+  });
+}
+
+void Stream::restore_state(std::int64_t stream, const void* in) noexcept {
+  if (stream < 0 || stream >= impl_->batch) return;
+  impl_->pull();
+  const auto* from = static_cast<const unsigned char*>(in);
+  impl_->each_state([&](unsigned char* state, std::size_t size) {
+    const std::size_t row = size / static_cast<std::size_t>(impl_->batch);
+    std::memcpy(state + static_cast<std::size_t>(stream) * row, from, row);
+    from += row;
+  });
+  impl_->push();
+}
+
 }  // namespace rnncore

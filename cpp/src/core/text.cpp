@@ -2,6 +2,7 @@
 #include "rnncore/text.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/model_head.h"
 
@@ -36,7 +37,8 @@ void fill_chunk(const std::vector<std::int64_t>& tokens, std::int64_t stride, st
 // The tokens of one sample, and whether a stop string has come.
 class Collector {
  public:
-  Collector(const Vocabulary& vocabulary, const std::vector<std::string>& stop) : vocabulary_(vocabulary), stop_(stop) {
+  // vocabulary: null where there is none; then there is no `stop`.
+  Collector(const Vocabulary* vocabulary, const std::vector<std::string>& stop) : vocabulary_(vocabulary), stop_(stop) {
     for (const std::string& text : stop) longest_ = std::max(longest_, text.size());
   }
   bool stopped() const { return result_.stopped; }
@@ -47,12 +49,12 @@ class Collector {
     if (stop_.empty()) return;
     // A token is at least one byte, so this tail holds every stop string that the new token can end.
     const std::size_t count = std::min(tokens.size(), 2 * longest_);
-    const std::string tail = vocabulary_.decode({tokens.end() - static_cast<std::ptrdiff_t>(count), tokens.end()});
+    const std::string tail = vocabulary_->decode({tokens.end() - static_cast<std::ptrdiff_t>(count), tokens.end()});
     result_.stopped = std::any_of(stop_.begin(), stop_.end(),
                                   [&](const std::string& text) { return tail.find(text) != std::string::npos; });
   }
   GeneratedText result() {
-    result_.text = vocabulary_.decode(result_.tokens);
+    if (vocabulary_) result_.text = vocabulary_->decode(result_.tokens);
     if (stopped()) {
       std::size_t end = result_.text.size();
       for (const std::string& text : stop_) end = std::min(end, result_.text.find(text));
@@ -62,7 +64,7 @@ class Collector {
   }
 
  private:
-  const Vocabulary& vocabulary_;
+  const Vocabulary* vocabulary_;
   const std::vector<std::string>& stop_;
   std::size_t longest_ = 0;
   GeneratedText result_;
@@ -76,6 +78,46 @@ std::vector<std::int64_t> prompt_ids(const Vocabulary& vocabulary, std::string_v
     throw_argument("generate", "prompt", "at least one token for this model", "none",
                    "its vocabulary has no line end to start from");
   return {vocabulary.end_id()};
+}
+
+// N streams of a model, and the logits after their last step.
+class Streams {
+ public:
+  Streams(const Model& model, std::int64_t N)
+      : stream_(model.stream(N)), logits_(Tensor::empty({N, model.spec().vocab_size}, model.dtype())) {
+    stream_.use_threads(true);
+  }
+  const Tensor& logits() const { return logits_; }
+  void step(const std::int64_t* ids) {
+    const bool done = logits_.dtype() == DType::float32 ? stream_.step(ids, logits_.mutable_data<float>())
+                                                        : stream_.step(ids, logits_.mutable_data<double>());
+    if (!done) throw_argument("generate", "prompt", "ids of the model's vocabulary", "others");
+  }
+  // All of them go on from where the only stream of `one` stands.
+  void go_on_from(const Streams& one) {
+    std::vector<unsigned char> state(one.stream_.state_bytes());
+    one.stream_.save_state(state.data());
+    const auto row = static_cast<std::size_t>(logits_.size(1)) * static_cast<std::size_t>(size_of(logits_.dtype()));
+    auto* const to = static_cast<unsigned char*>(logits_.mutable_raw());
+    for (std::int64_t n = 0; n < stream_.batch(); ++n) {
+      stream_.restore_state(n, state.data());
+      std::memcpy(to + static_cast<std::size_t>(n) * row, one.logits_.raw(), row);
+    }
+  }
+
+ private:
+  ModelStream stream_;
+  Tensor logits_;
+};
+
+// The streams of N samples after the prompt, which is read once.
+Streams after_prompt(const Model& model, const std::vector<std::int64_t>& prompt, std::int64_t N) {
+  Streams reader(model, 1);
+  for (const std::int64_t id : prompt) reader.step(&id);
+  if (N == 1) return reader;
+  Streams streams(model, N);
+  streams.go_on_from(reader);
+  return streams;
 }
 
 }  // namespace
@@ -116,34 +158,32 @@ double log_prob(const Model& model, std::string_view text, std::string_view star
 
 std::vector<GeneratedText> generate(const Model& model, std::string_view prompt, const GenerateOptions& options) {
   check_language_model("generate", model);
+  return generate(model, prompt_ids(model.vocabulary(), prompt), options);
+}
+
+std::vector<GeneratedText> generate(const Model& model, const std::vector<std::int64_t>& prompt,
+                                    const GenerateOptions& options) {
+  check_language_model("generate", model);
+  if (prompt.empty()) throw_argument("generate", "prompt", "at least one id", "none");
   check_positive("generate", "length", options.length);
   check_positive("generate", "num_samples", options.num_samples);
   for (const std::string& text : options.stop)
     if (text.empty()) throw_argument("generate", "stop", "strings of at least one character", "an empty one");
-  const Vocabulary& vocabulary = model.vocabulary();
+  const Vocabulary* const vocabulary =
+      model.has_vocabulary() || !options.stop.empty() ? &model.vocabulary() : nullptr;  // it says what is missing
   const NoGradGuard guard;
   Generator generator(options.seed);
   std::vector<Collector> collectors(static_cast<std::size_t>(options.num_samples), Collector(vocabulary, options.stop));
-  ModelStream stream = model.stream(options.num_samples);
-  stream.use_threads(true);
-  const std::int64_t N = options.num_samples, V = model.spec().vocab_size;
-  Tensor logits = Tensor::empty({N, V}, model.dtype());
-  const auto step = [&](const std::int64_t* ids) {
-    const bool done = model.dtype() == DType::float32 ? stream.step(ids, logits.mutable_data<float>())
-                                                      : stream.step(ids, logits.mutable_data<double>());
-    if (!done) throw_argument("generate", "prompt", "ids of the model's vocabulary", "others");
-  };
-  for (const std::int64_t id : prompt_ids(vocabulary, prompt))
-    step(std::vector<std::int64_t>(static_cast<std::size_t>(N), id).data());
+  Streams streams = after_prompt(model, prompt, options.num_samples);
   for (std::int64_t t = 0; t < options.length; ++t) {
-    const Tensor ids = sample(logits, options.sample, generator);
+    const Tensor ids = sample(streams.logits(), options.sample, generator);
     bool all = true;
     for (std::size_t i = 0; i < collectors.size(); ++i) {
       collectors[i].add(ids.data<std::int64_t>()[i]);
       all = all && collectors[i].stopped();
     }
     if (all || t + 1 == options.length) break;
-    step(ids.data<std::int64_t>());
+    streams.step(ids.data<std::int64_t>());
   }
   std::vector<GeneratedText> texts;
   for (Collector& collector : collectors) texts.push_back(collector.result());

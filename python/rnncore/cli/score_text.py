@@ -16,7 +16,7 @@ import typer
 from rnncore.cli.common import RUN_ARGUMENT, THREADS, load_language_model, set_threads
 
 if TYPE_CHECKING:
-    from rnncore.data import Vocabulary
+    from rnncore.data import TextVocabulary
     from rnncore.models import LanguageModel
     from rnncore.scoring import LineScore
 
@@ -35,7 +35,7 @@ def score(
         False, "--nbest", help="Lines are 'group ||| text ||| score': sort each group, the best first."
     ),
     weight: float = typer.Option(1.0, "--weight", metavar="X", help="With --nbest: of the log-probability."),
-    batch: int = typer.Option(32, "--batch", metavar="N", help="Lines of about the same length read together."),
+    batch: int = typer.Option(32, "--batch", metavar="N", help="Lines read together; 1: each as it comes."),
     threads: int | None = THREADS,
 ) -> None:
     """Print the log-probability of each line (nats), one JSON object a line.
@@ -90,21 +90,27 @@ def _print_lines(model: LanguageModel, stream: BinaryIO, name: str, batch: int, 
 
 
 def _numbers(line: LineScore) -> dict[str, Any]:
-    return {"log_prob": line.total, "tokens": len(line.ids), "perplexity": line.perplexity}
+    return {
+        "log_prob": line.total,
+        "tokens": len(line.ids),
+        "perplexity": line.perplexity,
+        "bits_per_character": line.bits_per_character,
+    }
 
 
-def _texts(vocabulary: Vocabulary, line: LineScore) -> list[str]:
-    if vocabulary.level == "byte":
-        return [f"0x{byte:02x}" for byte in line.ids.tolist()]
-    return [vocabulary.tokens[index] for index in line.ids.tolist()]
+def _texts(vocabulary: TextVocabulary, line: LineScore) -> list[str]:
+    pieces = vocabulary.pieces(line.ids)
+    return [f"0x{piece}" for piece in pieces] if vocabulary.level == "byte" else pieces
 
 
-def _print_coloured(vocabulary: Vocabulary, line: LineScore) -> None:
+def _print_coloured(vocabulary: TextVocabulary, line: LineScore) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from rnncore.data import Subwords
+
     shown = Text()
-    parts = _texts(vocabulary, line)[:-1]
+    parts = (vocabulary.texts(line.ids) if isinstance(vocabulary, Subwords) else _texts(vocabulary, line))[:-1]
     for part, value in zip(parts, line.log_probs.tolist(), strict=False):
         surprise = -value / math.log(2)
         shown.append(part, next(style for limit, style in _STYLES if surprise <= limit))

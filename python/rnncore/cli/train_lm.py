@@ -12,7 +12,7 @@ from rnncore.cli.common import THREADS, set_threads
 from rnncore.cli.train import start
 
 if TYPE_CHECKING:
-    from rnncore.data.vocabulary import Level
+    from rnncore.data.subwords import TokenLevel
 
 
 _NAMES = {
@@ -54,14 +54,19 @@ def language_model(
     text: Path = typer.Option(..., "--text", "--train", help="The training text (UTF-8).", show_default=False),
     valid: Path | None = typer.Option(None, "--valid", help="Validation text; default: the end of --text."),
     test: Path | None = typer.Option(None, "--test", help="Test text, scored at the end."),
-    level: str = typer.Option("char", "--level", metavar="LEVEL", help="What a token is: char, byte or word."),
+    level: str = typer.Option("char", "--level", metavar="LEVEL", help="What a token is: char, byte, word or subword."),
     valid_fraction: float = typer.Option(
         0.1, "--valid-fraction", metavar="X", help="Share of --text, where no file is given."
     ),
     vocab_size: int | None = typer.Option(
-        None, "--vocab-size", metavar="N", help="Keep so many tokens; others become <unk>."
+        None, "--vocab-size", metavar="N", help="Keep so many tokens; others become <unk>. Subwords: 8000."
     ),
-    min_count: int = typer.Option(1, "--min-count", metavar="N", help="Rarer tokens become <unk>."),
+    min_count: int = typer.Option(
+        1, "--min-count", metavar="N", help="Rarer tokens become <unk>; rarer pairs of subwords are not joined."
+    ),
+    tokenizer: Path | None = typer.Option(
+        None, "--tokenizer", metavar="FILE", help="With --level subword: this tokenizer.json instead of a learnt one."
+    ),
     cell: str = typer.Option(
         "lstm", "--cell", metavar="CELL", help="lstm, gru, gru-reset-before, rnn-tanh, rnn-relu or rnn-sigmoid."
     ),
@@ -170,10 +175,11 @@ def language_model(
         train=str(text.absolute()),
         valid=None if valid is None else str(valid.absolute()),
         test=None if test is None else str(test.absolute()),
-        level=cast("Level", level),
+        level=cast("TokenLevel", level),
         valid_fraction=valid_fraction,
         max_size=vocab_size,
         min_count=min_count,
+        tokenizer=None if tokenizer is None else str(tokenizer.absolute()),
     )
     corpus = source.load()
     model = LanguageModel(

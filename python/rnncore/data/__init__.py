@@ -15,7 +15,7 @@ from rnncore.data.prefetch import Prefetcher
 from rnncore.data.series import Series, airline_passengers, parse_series, read_series
 from rnncore.data.source import TextSource
 from rnncore.data.splits import bucketed, padding, stratified_folds, stratified_split
-from rnncore.data.subwords import Subwords, vocabulary_from_json
+from rnncore.data.subwords import Subwords, TextVocabulary, TokenLevel, vocabulary_from_json
 from rnncore.data.tagged import Sentence, TaggedSentences, is_bio, read_sentences
 from rnncore.data.text import decode_utf8, read_bytes, read_text
 from rnncore.data.vectors import load_vectors
@@ -52,6 +52,8 @@ __all__ = [
     "TaggedSentences",
     "TextCorpus",
     "TextSource",
+    "TextVocabulary",
+    "TokenLevel",
     "Utterance",
     "Vocabulary",
     "airline_passengers",

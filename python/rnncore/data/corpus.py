@@ -12,8 +12,9 @@ import numpy as np
 from rnncore._messages import message
 from rnncore.data.batches import Ids, Sentences, Streams
 from rnncore.data.mapped import MappedIds
+from rnncore.data.subwords import DEFAULT_SIZE, Subwords, TextVocabulary, TokenLevel
 from rnncore.data.text import PathLike, decode_utf8, read_bytes
-from rnncore.data.vocabulary import Level, Vocabulary
+from rnncore.data.vocabulary import Vocabulary
 
 
 def tinyshakespeare() -> Path:
@@ -38,7 +39,7 @@ class TextCorpus:
         (342, 38, 7)
     """
 
-    vocabulary: Vocabulary
+    vocabulary: TextVocabulary
     train: Ids
     valid: Ids = field(default_factory=_no_tokens)
     test: Ids = field(default_factory=_no_tokens)
@@ -48,24 +49,24 @@ class TextCorpus:
         cls,
         text: str | bytes,
         *,
-        level: Level = "char",
+        level: TokenLevel = "char",
         valid: float = 0.1,
         test: float = 0.0,
         max_size: int | None = None,
         min_count: int = 1,
-        vocabulary: Vocabulary | None = None,
+        vocabulary: TextVocabulary | None = None,
         origin: str = "text",
     ) -> TextCorpus:
         """Split one text.
 
         Args:
             text: the text; `bytes` must be UTF-8 unless level is "byte".
-            level: "char", "byte" or "word".
-            valid: fraction for validation, in [0, 1); words are cut at a line's start; default 0.1.
+            level: "char", "byte", "word" or "subword" (needs the extra `subword`).
+            valid: fraction for validation, in [0, 1); words and subwords are cut at a line's start; default 0.1.
             test: fraction for the test, in [0, 1); default 0.
-            max_size: limit of the vocabulary, see `Vocabulary.build`.
-            min_count: limit of the vocabulary, see `Vocabulary.build`.
-            vocabulary: use this one instead of building one.
+            max_size: limit of the vocabulary, see `Vocabulary.build`; of subwords, pieces of bytes, 8000 by default.
+            min_count: limit of the vocabulary, see `Vocabulary.build` and `Subwords.build`.
+            vocabulary: use this one, of the same level, instead of building one.
             origin: what to call the text in errors.
 
         Raises:
@@ -92,12 +93,12 @@ class TextCorpus:
         valid: PathLike | None = None,
         test: PathLike | None = None,
         *,
-        level: Level = "char",
+        level: TokenLevel = "char",
         valid_fraction: float = 0.1,
         test_fraction: float = 0.0,
         max_size: int | None = None,
         min_count: int = 1,
-        vocabulary: Vocabulary | None = None,
+        vocabulary: TextVocabulary | None = None,
     ) -> TextCorpus:
         """Read UTF-8 files (any bytes for level "byte").
 
@@ -105,7 +106,7 @@ class TextCorpus:
             train: the training text. Where neither `valid` nor `test` is given it is split by the fractions.
             valid: a validation text of its own.
             test: a test text of its own.
-            level: "char", "byte" or "word".
+            level: "char", "byte", "word" or "subword" (needs the extra `subword`).
             valid_fraction: how much of a single file to validate on; default 0.1.
             test_fraction: how much of a single file to test on; default 0.
             max_size: as in `from_text`.
@@ -133,7 +134,7 @@ class TextCorpus:
         return cls._encode(parts, vocabulary or _build(parts[0], level, max_size, min_count))
 
     @classmethod
-    def _encode(cls, parts: tuple[str | bytes, ...], vocabulary: Vocabulary) -> TextCorpus:
+    def _encode(cls, parts: tuple[str | bytes, ...], vocabulary: TextVocabulary) -> TextCorpus:
         names = ("train", "valid", "test")
         encoded = {name: vocabulary.encode(part) for name, part in zip(names, parts, strict=True) if part}
         return cls(vocabulary, **encoded)
@@ -172,21 +173,25 @@ class TextCorpus:
         return digest.hexdigest()
 
 
-def _build(text: str | bytes, level: Level, max_size: int | None, min_count: int) -> Vocabulary:
-    return Vocabulary.build(text if isinstance(text, str) else "", level=level, max_size=max_size, min_count=min_count)
+def _build(text: str | bytes, level: TokenLevel, max_size: int | None, min_count: int) -> TextVocabulary:
+    known = text if isinstance(text, str) else ""
+    if level == "subword":
+        size = DEFAULT_SIZE if max_size is None else max_size
+        return Subwords.build(known.split("\n"), size=size, min_count=min_count, byte_level=True)
+    return Vocabulary.build(known, level=level, max_size=max_size, min_count=min_count)
 
 
-def _as_level(text: str | bytes, level: Level, origin: str) -> str | bytes:
+def _as_level(text: str | bytes, level: TokenLevel, origin: str) -> str | bytes:
     """Bytes for the byte level, a string for the others."""
     if level == "byte":
         return text.encode("utf-8") if isinstance(text, str) else text
     return decode_utf8(text, origin) if isinstance(text, bytes) else text
 
 
-def _cuts(text: str | bytes, level: Level, valid: float, test: float) -> tuple[int, int]:
-    """Where validation and test begin; for words a cut moves back to the start of a line."""
+def _cuts(text: str | bytes, level: TokenLevel, valid: float, test: float) -> tuple[int, int]:
+    """Where validation and test begin; for words and subwords a cut moves back to the start of a line."""
     cuts = (len(text) - round((valid + test) * len(text)), len(text) - round(test * len(text)))
-    if level != "word" or not isinstance(text, str):
+    if level not in ("word", "subword") or not isinstance(text, str):
         return cuts
     at_valid, at_test = (cut if cut == len(text) else _word_boundary(text, cut) for cut in cuts)
     return at_valid, max(at_valid, at_test)

@@ -13,7 +13,7 @@ import json
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -24,12 +24,14 @@ from rnncore._messages import message
 from rnncore.data.batches import Ids
 from rnncore.data.corpus import TextCorpus
 from rnncore.data.mapped import MappedIds
+from rnncore.data.subwords import DEFAULT_SIZE, Subwords, TextVocabulary, TokenLevel, vocabulary_from_json
 from rnncore.data.text import PathLike, decode_utf8
-from rnncore.data.vocabulary import Level, Vocabulary, words_of
+from rnncore.data.vocabulary import Vocabulary, words_of
 
 BLOCK = 1 << 24  # bytes of text at a time
 _FACTS = "corpus.json"
 _PARTS = ("train", "valid", "test")
+_IN_LINES = ("word", "subword")  # levels whose tokens end lines
 Progress = Callable[[str, int, int], None]
 
 
@@ -50,7 +52,7 @@ def open_corpus(path: PathLike) -> TextCorpus:
         if facts["stage"] != "done":
             hint = "go on with rnncore prepare and the same arguments"
             raise OSError(message("open corpus", str(folder), "a finished corpus", "an unfinished one", hint))
-        vocabulary = Vocabulary.from_json(facts["vocabulary"])
+        vocabulary = vocabulary_from_json(facts["vocabulary"])
         parts = {}
         for name, (file, start, stop) in facts["parts"].items():
             whole = folder / f"{file}.ids"
@@ -71,37 +73,41 @@ def prepare(
     valid: PathLike | None = None,
     test: PathLike | None = None,
     *,
-    level: Level = "char",
+    level: TokenLevel = "char",
     valid_fraction: float = 0.1,
     max_size: int | None = None,
     min_count: int = 1,
+    tokenizer: PathLike | None = None,
     block: int = BLOCK,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Tokenise texts of any size into a folder; stopped anywhere, the same call goes on.
 
     The vocabulary is that of the training file. Without `valid` and `test` the last `valid_fraction` of its tokens is
-    for validation (for words from the start of a line on).
+    for validation (for words and subwords from the start of a line on).
 
     Args:
         out: the folder.
         train: the training text.
         valid: a validation text of its own.
         test: a test text of its own.
-        level: "char", "byte" or "word".
+        level: "char", "byte", "word" or "subword" (needs the extra `subword`).
         valid_fraction: as above; default 0.1.
-        max_size: limit of the vocabulary, see `Vocabulary.build`.
+        max_size: limit of the vocabulary, see `TextCorpus.from_text`.
         min_count: limit of the vocabulary, likewise.
+        tokenizer: a ``tokenizer.json`` for the level "subword", instead of pieces that are learnt from the text.
         block: bytes of text at a time.
         progress: called as (what, bytes done, bytes in all).
 
     Returns:
         The facts of ``corpus.json``, among them "coverage": "types" and "tokens" of the training text, the share of its
-        tokens "covered" by the vocabulary, and "by_size": the share that the k most frequent cover.
+        tokens "covered" by the vocabulary, and "by_size": the share that the k most frequent cover (of subwords: of
+        the training text's ids).
 
     Raises:
         OSError: a file cannot be read or written.
-        ValueError: an empty text, invalid UTF-8, a folder that was begun with other arguments.
+        ValueError: an empty text, invalid UTF-8, a folder that was begun with other arguments, a tokenizer for another
+            level.
     """
     if not 0 <= valid_fraction < 1:
         raise ValueError(message("prepare", "valid_fraction", "in [0, 1)", str(valid_fraction)))
@@ -112,6 +118,10 @@ def prepare(
         "texts": {name: [str(path), path.stat().st_size] for name, path in given.items()},
         "options": [level, valid_fraction, max_size, min_count],
     }
+    if tokenizer is not None:
+        if level != Subwords.level:
+            raise ValueError(message("prepare", "tokenizer", "none at other levels than subword", str(tokenizer)))
+        request["tokenizer"] = Subwords.from_file(tokenizer).to_json()
     facts: dict[str, Any] = {"stage": "vocabulary", "request": request, "files": {}}
     if is_prepared(folder):
         facts = json.loads((folder / _FACTS).read_text())
@@ -122,13 +132,19 @@ def prepare(
         _write(folder, facts)
     say = progress or (lambda what, done, total: None)
     if facts["stage"] == "vocabulary":
-        vocabulary, facts["coverage"] = _vocabulary(given["train"], level, max_size, min_count, block, say)
-        facts.update(stage="ids", vocabulary=vocabulary.to_json())
+        if level == "subword":
+            facts["vocabulary"] = request.get("tokenizer") or _subwords(given["train"], max_size, min_count, block, say)
+        else:
+            words, facts["coverage"] = _vocabulary(given["train"], level, max_size, min_count, block, say)
+            facts["vocabulary"] = words.to_json()
+        facts["stage"] = "ids"
         _write(folder, facts)
     if facts["stage"] == "ids":
-        vocabulary = Vocabulary.from_json(facts["vocabulary"])
+        vocabulary = vocabulary_from_json(facts["vocabulary"])
         for name, path in given.items():
             _tokenise(folder, name, path, vocabulary, facts, block, say)
+        if isinstance(vocabulary, Subwords):
+            facts["coverage"] = _coverage_of_ids(folder, vocabulary, facts["files"]["train"]["tokens"])
         facts["parts"] = _parts(folder, vocabulary, facts["files"], valid_fraction)
         facts["stage"] = "done"
         _write(folder, facts)
@@ -143,8 +159,8 @@ def _open(path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
-def _blocks(path: Path, level: Level, size: int, start: int = 0) -> Iterator[tuple[str | bytes, int]]:
-    """Pieces of a text and the byte after each: whole characters, of words whole lines or words of long lines."""
+def _blocks(path: Path, level: TokenLevel, size: int, start: int = 0) -> Iterator[tuple[str | bytes, int]]:
+    """Pieces of a text, and the byte after each: whole characters, for words and subwords whole lines (or words)."""
     done, kept = start, b""
     with _open(path) as file:
         file.seek(start)
@@ -162,8 +178,13 @@ def _blocks(path: Path, level: Level, size: int, start: int = 0) -> Iterator[tup
                 return
 
 
-def _cut(piece: bytes, level: Level) -> int:
+def _cut(piece: bytes, level: TokenLevel) -> int:
     """How much of a piece can be read without what follows."""
+    if level == "subword":
+        at = piece.rfind(b"\n") + 1 or piece.rfind(b" ")
+        while at > 0 and piece[at - 1 : at] != b"\n" and not 0x21 <= piece[at - 1] <= 0x7E:  # as in `subwords`
+            at = piece.rfind(b" ", 0, at)
+        return max(at, 0)
     if level == "word":
         return 1 + max(piece.rfind(b"\n"), max(piece.rfind(b" "), piece.rfind(b"\t")) if b"\n" not in piece else -1)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -180,8 +201,22 @@ def _size(path: Path) -> int:
     return max(path.stat().st_size, 1)
 
 
+def _subwords(path: Path, max_size: int | None, min_count: int, block: int, say: Progress) -> dict[str, Any]:
+    def lines() -> Iterator[str]:
+        for piece, done in _blocks(path, "subword", block):
+            assert isinstance(piece, str)  # noqa: S101  # only bytes come as bytes
+            yield from piece.removesuffix("\n").split("\n")
+            say("vocabulary", done, max(done, _size(path)))
+
+    with _open(path) as file:
+        if not file.read(1):
+            raise ValueError(message("prepare", str(path), "some text", "an empty file"))
+    size = DEFAULT_SIZE if max_size is None else max_size
+    return Subwords.build(lines(), size=size, min_count=min_count, byte_level=True).to_json()
+
+
 def _vocabulary(
-    path: Path, level: Level, max_size: int | None, min_count: int, block: int, say: Progress
+    path: Path, level: TokenLevel, max_size: int | None, min_count: int, block: int, say: Progress
 ) -> tuple[Vocabulary, dict[str, Any]]:
     counts: Counter[str] = Counter()
     ends = True
@@ -201,6 +236,7 @@ def _vocabulary(
         raise ValueError(message("prepare", str(path), "some text", "an empty file"))
     if level == "word" and not ends:
         counts.update(["<eos>"])
+    assert level != "subword"  # noqa: S101  # these are learnt by `_subwords`
     vocabulary = Vocabulary.from_counts(counts, level=level, max_size=max_size, min_count=min_count)
     return vocabulary, coverage(counts, vocabulary)
 
@@ -215,14 +251,29 @@ def coverage(counts: Mapping[str, int], vocabulary: Vocabulary) -> dict[str, Any
     known = set(vocabulary.tokens) - {vocabulary.unknown}
     total = sum(counts.values())
     covered = total if vocabulary.level == "byte" else sum(count for token, count in counts.items() if token in known)
-    sums = np.cumsum(sorted(counts.values(), reverse=True))
+    return {"types": len(counts), "tokens": total, "covered": covered / total, "by_size": _shares([*counts.values()])}
+
+
+def _shares(counts: Sequence[int]) -> dict[str, float]:
+    """How much of all the k most frequent are."""
+    sums = np.cumsum(sorted(counts, reverse=True))
     sizes = [size for power in range(7) for size in (10**power, 2 * 10**power, 5 * 10**power) if size < len(sums)]
-    shares = {str(size): float(sums[size - 1] / total) for size in [*sizes, len(sums)]}
-    return {"types": len(counts), "tokens": total, "covered": covered / total, "by_size": shares}
+    return {str(size): float(sums[size - 1] / sums[-1]) for size in [*sizes, len(sums)]}
+
+
+def _coverage_of_ids(folder: Path, vocabulary: Subwords, tokens: int) -> dict[str, Any]:
+    """The same for a file of ids."""
+    ids = MappedIds(folder / "train.ids", np.dtype(vocabulary.dtype).str, 0, tokens)
+    counts = np.zeros(len(vocabulary), dtype=np.int64)
+    for at in range(0, tokens, BLOCK):
+        counts += np.bincount(ids[at : at + BLOCK], minlength=len(counts))
+    unknown = 0 if vocabulary.unknown_id is None else int(counts[vocabulary.unknown_id])
+    found = counts[counts > 0].tolist()
+    return {"types": len(found), "tokens": tokens, "covered": 1 - unknown / tokens, "by_size": _shares(found)}
 
 
 def _tokenise(
-    folder: Path, name: str, path: Path, vocabulary: Vocabulary, facts: dict[str, Any], block: int, say: Progress
+    folder: Path, name: str, path: Path, vocabulary: TextVocabulary, facts: dict[str, Any], block: int, say: Progress
 ) -> None:
     """Append a text's ids to its file; after each block the facts say how far it is."""
     state = facts["files"].setdefault(
@@ -243,13 +294,13 @@ def _tokenise(
             state["bytes"] = done
             _write(folder, facts)
             say(name, done, max(done, _size(path)))
-        if vocabulary.level == "word" and not state["ends"]:
+        if vocabulary.level in _IN_LINES and not state["ends"]:
             _append(file, np.array([vocabulary.end_id], dtype=vocabulary.dtype), vocabulary, state)
     state["whole"] = True
     _write(folder, facts)
 
 
-def _append(file: IO[bytes], ids: Ids, vocabulary: Vocabulary, state: dict[str, Any]) -> None:
+def _append(file: IO[bytes], ids: Ids, vocabulary: TextVocabulary, state: dict[str, Any]) -> None:
     data = np.ascontiguousarray(ids, dtype=vocabulary.dtype).tobytes()
     file.write(data)
     state["tokens"] += len(ids)
@@ -259,7 +310,7 @@ def _append(file: IO[bytes], ids: Ids, vocabulary: Vocabulary, state: dict[str, 
 
 
 def _parts(
-    folder: Path, vocabulary: Vocabulary, files: Mapping[str, Any], valid_fraction: float
+    folder: Path, vocabulary: TextVocabulary, files: Mapping[str, Any], valid_fraction: float
 ) -> dict[str, tuple[str, int, int]]:
     """Which ids of which file each part is."""
     parts = {name: (name, 0, state["tokens"]) for name, state in files.items()}
@@ -267,7 +318,7 @@ def _parts(
         return parts
     total = files["train"]["tokens"]
     cut = total - round(valid_fraction * total)
-    if vocabulary.level == "word":
+    if vocabulary.level in _IN_LINES:
         ids = MappedIds(folder / "train.ids", np.dtype(vocabulary.dtype).str, 0, total)
         while cut > 0 and ids[cut - 1] != vocabulary.end_id:
             cut -= 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from rnncore._messages import message
 from rnncore.data.corpus import TextCorpus
 from rnncore.data.disk import is_prepared, open_corpus
-from rnncore.data.vocabulary import Level, Vocabulary
+from rnncore.data.subwords import Subwords, TextVocabulary, TokenLevel
 
 
 @dataclass(frozen=True)
@@ -19,21 +19,23 @@ class TextSource:
     Attributes:
         train, valid, test: paths; `train` may be a folder that `prepare` made. Without `valid` and `test`, the training
             file is split by the fractions.
-        level: "char", "byte" or "word".
+        level: "char", "byte", "word" or "subword".
         valid_fraction, test_fraction: see `TextCorpus.from_files`.
         max_size, min_count: limits of the vocabulary.
+        tokenizer: a ``tokenizer.json`` for the level "subword", instead of pieces that are learnt from the text.
     """
 
     train: str
     valid: str | None = None
     test: str | None = None
-    level: Level = "char"
+    level: TokenLevel = "char"
     valid_fraction: float = 0.1
     test_fraction: float = 0.0
     max_size: int | None = None
     min_count: int = 1
+    tokenizer: str | None = None
 
-    def load(self, vocabulary: Vocabulary | None = None) -> TextCorpus:
+    def load(self, vocabulary: TextVocabulary | None = None) -> TextCorpus:
         """Read the files, or open a prepared corpus; `vocabulary`: use this one instead of building one.
 
         Raises:
@@ -43,10 +45,14 @@ class TextSource:
         if is_prepared(self.train):
             return self._open(vocabulary)
         options = asdict(self)
-        train, valid, test = (options.pop(name) for name in ("train", "valid", "test"))
+        train, valid, test, tokenizer = (options.pop(name) for name in ("train", "valid", "test", "tokenizer"))
+        if tokenizer is not None and self.level != Subwords.level:
+            raise ValueError(message("text source", "tokenizer", "none at other levels than subword", tokenizer))
+        if tokenizer is not None and vocabulary is None:
+            vocabulary = Subwords.from_file(tokenizer)
         return TextCorpus.from_files(train, valid, test, vocabulary=vocabulary, **options)
 
-    def _open(self, vocabulary: Vocabulary | None) -> TextCorpus:
+    def _open(self, vocabulary: TextVocabulary | None) -> TextCorpus:
         if self.valid is not None or self.test is not None:
             got = ", ".join(path for path in (self.valid, self.test) if path)
             raise ValueError(message("text source", "valid, test", "none: a prepared corpus has its own", got))
@@ -68,9 +74,10 @@ class TextSource:
         """Rebuild what `to_json` gave.
 
         Raises:
-            ValueError: unknown or missing names.
+            ValueError: unknown names, or no training text.
         """
         names = {field.name for field in fields(cls)}
-        if set(value) != names:
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if not needed <= set(value) <= names:
             raise ValueError(message("text source", "fields", ", ".join(sorted(names)), ", ".join(sorted(value))))
         return cls(**value)

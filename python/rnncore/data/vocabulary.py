@@ -27,6 +27,13 @@ def _counts(text: str) -> dict[str, int]:
     return {chr(point): int(count) for point, count in zip(points.tolist(), counts.tolist(), strict=True)}
 
 
+def smallest_dtype(size: int) -> type[np.unsignedinteger[Any]]:
+    """The smallest NumPy type that holds the ids 0..size-1."""
+    if size <= 1 << 8:
+        return np.uint8
+    return np.uint16 if size <= 1 << 16 else np.uint32
+
+
 def words_of(text: str) -> list[str]:
     r"""Split into words with one ``<eos>`` for each line, as in the Penn Treebank experiments.
 
@@ -191,9 +198,7 @@ class Vocabulary:
     @property
     def dtype(self) -> type[np.unsignedinteger[Any]]:
         """The smallest NumPy type that holds every id."""
-        if len(self) <= 1 << 8:
-            return np.uint8
-        return np.uint16 if len(self) <= 1 << 16 else np.uint32
+        return smallest_dtype(len(self))
 
     def encode(self, text: str | bytes, *, end_line: bool = True) -> Ids:
         """Ids of a text.

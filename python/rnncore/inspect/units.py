@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from rnncore import no_grad
 from rnncore._messages import message, positive
 from rnncore.data.batches import Ids
+from rnncore.data.subwords import Subwords
 from rnncore.inspect.watch import watched
 from rnncore.models import LanguageModel
 
@@ -154,6 +155,8 @@ def token_texts(model: LanguageModel, ids: Ids) -> tuple[str, ...]:
     """Each token alone as text; without a vocabulary its id."""
     if model.vocabulary is None:
         return tuple(f"{token} " for token in np.asarray(ids).tolist())
+    if isinstance(model.vocabulary, Subwords):
+        return tuple(model.vocabulary.texts(ids))
     return tuple(model.vocabulary.decode([token]) for token in np.asarray(ids).tolist())
 
 

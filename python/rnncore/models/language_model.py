@@ -14,7 +14,7 @@ from rnncore import Generator, Tensor, _core, nn
 from rnncore._messages import message
 from rnncore._tensor import as_integers
 from rnncore.data.batches import Ids, Streams
-from rnncore.data.vocabulary import Vocabulary
+from rnncore.data.subwords import TextVocabulary, vocabulary_from_json
 from rnncore.models import output_layer
 from rnncore.models.base import Model
 from rnncore.models.language_config import LanguageModelConfig
@@ -102,7 +102,7 @@ class LanguageModel(Model):
         output_dropout: float | None = None,
         embedding_range: float | None = None,
         bidirectional: bool = False,
-        vocabulary: Vocabulary | None = None,
+        vocabulary: TextVocabulary | None = None,
         dtype: str = "float32",
         generator: Generator | None = None,
     ) -> None:
@@ -284,7 +284,7 @@ class LanguageModel(Model):
             tokens = np.concatenate([vocabulary.encode(start, end_line=False), tokens])
         return -self.score(tokens)[0]
 
-    def require_vocabulary(self) -> Vocabulary:
+    def require_vocabulary(self) -> TextVocabulary:
         """The vocabulary.
 
         Raises:
@@ -390,9 +390,9 @@ def _rates(config: LanguageModelConfig) -> str:
     return f"{first:g}/{between:g}/{last:g}"
 
 
-def _vocabulary(assets: Mapping[str, Any]) -> Vocabulary | None:
+def _vocabulary(assets: Mapping[str, Any]) -> TextVocabulary | None:
     value = assets.get("vocabulary")
-    return None if value is None else Vocabulary.from_json(value)
+    return None if value is None else vocabulary_from_json(value)
 
 
 def _ids(values: Tensor | ArrayLike) -> Tensor:

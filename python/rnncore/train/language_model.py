@@ -83,7 +83,7 @@ class LanguageModelTask(Task):
 
     @classmethod
     def evaluate(cls, model: LanguageModel, path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Nats, perplexity, bits per character (byte), tokens; how many were unknown, where the model allows that.
+        """Nats and perplexity of a token and of a word, bits of a character (byte), tokens and how many are unknown.
 
         `options`: of dynamic evaluation and of the cache, see `adaptation`.
         """
@@ -97,6 +97,8 @@ class LanguageModelTask(Task):
             "nats": score.nats,
             "perplexity": score.perplexity,
             f"bits_per_{unit}": score.bits_per_character,
+            "bits_per_word": score.bits_per_word,
+            "word_perplexity": score.word_perplexity,
             "tokens": score.tokens,
         }
         if vocabulary.unknown_id is not None:
