@@ -200,6 +200,23 @@ def test_beyond_the_horizon_nothing_is_learnt() -> None:
     assert shares[1] > 99
 
 
+def test_horizons_are_compared_on_text(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    output = run(EXAMPLES / "truncation.py", "--quick", "--out", str(tmp_path / "truncation.png"))
+    rows = re.findall(r"k1 +(\d+)  k2 +(\d+): ([\d.]+) nats, .*, ([\d,]+) updates", output)
+    assert [(row[0], row[1]) for row in rows] == [("5", "5"), ("5", "20"), ("5", "5"), ("20", "20")]
+    assert rows[0][2:] == rows[2][2:]  # the same training
+    assert rows[0][3] == rows[1][3] != rows[3][3]
+    assert all(float(row[2]) < math.log(60) for row in rows)
+    assert (tmp_path / "truncation.png").stat().st_size > 10_000
+
+
+def test_ngrams_are_scored() -> None:
+    output = run(EXAMPLES / "kneser_ney.py", "--quick", "--orders", "1", "5")
+    one, five = (float(nats) for nats in re.findall(r"valid ([\d.]+) nats", output))
+    assert five < 2.3 < one
+
+
 @needs_torch
 def test_character_rnn_runs_on_pytorch_with_only_the_imports_changed(tmp_path: Path) -> None:
     source = (EXAMPLES / "char_rnn_classification.py").read_text(encoding="utf-8")
@@ -246,6 +263,13 @@ def test_memory_is_measured() -> None:
     growths = re.findall(r"^train \S+ \(50,32,1,128\) +(-?[\d.]+)$", output, re.MULTILINE)
     assert len(growths) == 3
     assert all(abs(float(growth)) < 1 for growth in growths), output
+
+
+@pytest.mark.parametrize("shape", ["lines", "line"])
+def test_a_large_corpus_is_prepared_and_read(shape: str) -> None:
+    output = run(ROOT / "bench" / "big_corpus.py", "--quick", "--shape", shape)
+    assert re.search(r"^prepare +[\d.]+ s  peak +\d+ MiB  [\d,]+ tokens of [\d,]+ types$", output, re.MULTILINE)
+    assert re.search(r"^read .* [\d,]+ chunks of 50 x 50", output, re.MULTILINE)
 
 
 def test_latency_is_measured() -> None:
