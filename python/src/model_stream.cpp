@@ -28,7 +28,7 @@ class TokenStream {
   }
 
   // Ids one after another into a single stream.
-  void read(const py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>& ids) {
+  void read(const py::array_t<std::int64_t, py::array::c_style>& ids) {
     if (ids.ndim() != 1 || batch() != 1)
       throw_argument("ModelStream.read", "ids", "shape (T,) for a batch of 1",
                      to_string(Shape(ids.shape(), ids.shape() + ids.ndim())) + " for " + std::to_string(batch()));
