@@ -31,8 +31,7 @@ def loss_curve(
         ImportError: matplotlib is missing: ``pip install 'rnncore[plot]'``.
         ValueError: nothing to draw, or an unknown format.
     """
-    steps = [record for record in records if record.get("event") == "step" and record.get("loss") is not None]
-    epochs = [record for record in records if record.get("event") == "epoch" and record.get("valid_loss") is not None]
+    steps, epochs = _pairs(records, "step", "loss"), _pairs(records, "epoch", "valid_loss")
     if not steps and not epochs:
         raise ValueError(message("plot", "log", "at least one loss", "none", "train for some steps first"))
     figure_class, canvas_class = matplotlib_classes()
@@ -40,12 +39,12 @@ def loss_curve(
     canvas_class(figure)
     axes = figure.add_subplot()
     if steps:
-        x, y = [record["step"] for record in steps], [record["loss"] for record in steps]
+        x, y = zip(*steps, strict=True)
         axes.plot(x, y, color=_TRAIN, linewidth=0.8, label="training")
         if len(y) >= 20:
             axes.plot(x, _smoothed(y), color=_SMOOTH, linewidth=1.6, label="training, smoothed")
     if epochs:
-        x, y = [record["step"] for record in epochs], [record["valid_loss"] for record in epochs]
+        x, y = zip(*epochs, strict=True)
         axes.plot(x, y, color=_VALID, marker="o", markersize=4, linewidth=1.2, label="validation")
         best = min(range(len(y)), key=y.__getitem__)
         axes.annotate(
@@ -60,6 +59,14 @@ def loss_curve(
         axes.spines[side].set_visible(False)
     axes.legend(frameon=False)
     _save(figure, path, dpi)
+
+
+def _pairs(records: Sequence[dict[str, Any]], event: str, name: str) -> list[tuple[float, float]]:
+    """(update, value) of the records of a kind, where both are numbers."""
+    from rnncore.report.log import as_number
+
+    found = [(as_number(one.get("step")), as_number(one.get(name))) for one in records if one.get("event") == event]
+    return [(x, y) for x, y in found if x == x and y == y]
 
 
 def lag_curves(
@@ -130,7 +137,7 @@ def draw_figures(figures: Sequence[Figure], path: str | os.PathLike[str], *, dpi
             axes.stairs(figure.counts, figure.edges, fill=True, color=_SMOOTH)
             axes.set_xlabel("value")
         else:
-            ends = figure.x if len(figure.x) > 1 else [figure.x[0] - 0.5, figure.x[0] + 0.5]
+            ends = figure.x if figure.x[-1] > figure.x[0] else [figure.x[0] - 0.5, figure.x[0] + 0.5]
             extent = (ends[0], ends[-1], figure.y[0] - 0.5, figure.y[-1] + 0.5)
             image = axes.imshow(
                 figure.values.T, origin="lower", aspect="auto", extent=extent, vmin=figure.low, vmax=figure.high

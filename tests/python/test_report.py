@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -188,10 +189,40 @@ def test_records_of_a_strange_shape_break_nothing(tmp_path: Path) -> None:
         {"event": "inspect", "lag": {"l0": [1.0]}},
         {"event": "sample", "text": 3},
         {"event": "attention", "source": ["a"], "target": "b", "weights": None},
+        {"event": "step", "step": 10**400, "loss": 1.0, "time": 1e305},
+        {"event": "step", "step": 3, "loss": "low"},
+        {"event": "inspect", "step": 4, "spectra": {"a": 3}, "gates": {"a": 3}, "lag": {"a": 3, "b": [-1.0, "x"]}},
+        {"event": "inspect", "step": 4, "gates": {"b": {"i": {"counts": 3}}}, "flow": [1], "updates": {"w": 10**400}},
+        {"event": "sample", "text": "wrote", "epoch": None, "step": "<b>"},
+        {"event": "attention", "step": [], "source": ["a", "b"], "target": ["c"], "weights": [[None, 0.5]]},
+        {"event": "attention", "source": ["a"], "target": ["c"], "weights": [[10**400]]},
+        {"event": "epoch", "step": 3, "epoch": None, "valid_loss": 10**400, "valid_f1": 0.5},
     ]
-    (tmp_path / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in strange))
     (tmp_path / "config.json").write_text("[]")
-    Reader(write_report([tmp_path]).read_text(encoding="utf-8"))
+    for records in (strange, *([record] for record in strange)):
+        (tmp_path / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+        text = write_report([tmp_path]).read_text(encoding="utf-8")
+        Reader(text)
+        screen = " ".join(inside("watch", tmp_path, "--once").split())
+        assert "None" not in text + screen
+        assert len(records) == 1 or "update 3, 2 epochs" in screen
+
+
+@pytest.mark.parametrize("what", ["loss", "all"])
+def test_a_picture_of_strange_records_needs_no_warning(tmp_path: Path, what: str) -> None:
+    pytest.importorskip("matplotlib")
+    looks = {"event": "inspect", "step": 1, "spectra": {"a": 3}, "gates": {"a": 3}, "updates": {"w": 0.5}}
+    records = [
+        looks,
+        {"event": "step", "step": 1, "loss": 1.0},
+        {"event": "step", "step": None, "loss": 2.0},
+        {"event": "step", "step": 3, "loss": "low"},
+        {"event": "epoch", "valid_loss": 2.0},
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of charts without curves
+        inside("plot", tmp_path, "--what", what, "--out", tmp_path / "picture.svg")
 
 
 def test_attention_maps_are_drawn_where_there_are_any(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,8 @@ def _screen(folder: RunFolder, file: LogFile, width: int) -> Group:
     from rich.table import Table
     from rich.text import Text
 
+    from rnncore.report.log import as_count, as_number
+
     log = file.log
     parts: list[Any] = [Text(f"{folder.path}  {_state(file)}", style="bold")]
     table = Table.grid(padding=(0, 2))
@@ -77,21 +80,26 @@ def _screen(folder: RunFolder, file: LogFile, width: int) -> Group:
             table.add_row(name, _number(values), sparkline(values, room))
     for name in dict.fromkeys(key for record in log.events("epoch") for key in record):
         if name.startswith("valid_"):
-            values = [_float(record.get(name)) for record in log.events("epoch")]
+            values = [as_number(record.get(name)) for record in log.events("epoch")]
             table.add_row(name.replace("_", " "), _number(values), sparkline(values, room))
     looks = log.events("inspect")
-    for layer, norms in (looks[-1].get("lag") or looks[-1].get("flow") or {}).items() if looks else ():
-        kind = "by lag" if "lag" in looks[-1] else "by step"
-        table.add_row(f"gradient {kind}, {layer}", "", sparkline([_log(value) for value in norms], room))
+    for name, kind in (("lag", "by lag"), ("flow", "by step")):
+        found = looks[-1].get(name) if looks else None
+        for layer, norms in found.items() if isinstance(found, dict) else ():
+            values = [_log(value) for value in norms] if isinstance(norms, list) else []
+            table.add_row(f"gradient {kind}, {layer}", "", sparkline(values, room))
     parts.append(table)
     samples = [record for record in log.events("sample") if isinstance(record.get("text"), str)]
     if samples:
-        parts.append(Text(f"\nsample of epoch {samples[-1].get('epoch', '?')}:", style="bold"))
+        epoch = as_count(samples[-1].get("epoch"), len(samples))
+        parts.append(Text(f"\nsample of epoch {epoch:,}:", style="bold"))
         parts.append(Text(samples[-1]["text"][:400]))
     return Group(*parts)
 
 
 def _state(file: LogFile) -> str:
+    from rnncore.report.log import as_count
+
     steps = file.log.column("step")
     if not len(steps):
         return "no update is logged yet"
@@ -100,7 +108,8 @@ def _state(file: LogFile) -> str:
     except OSError:
         return "the log is gone"
     epochs = file.log.events("epoch")
-    where = f"update {steps[-1]:,.0f}" + (f", {epochs[-1].get('epoch', len(epochs))} epochs" if epochs else "")
+    where = f"update {as_count(steps[-1], len(steps)):,}"
+    where += f", {as_count(epochs[-1].get('epoch'), len(epochs)):,} epochs" if epochs else ""
     return where if age < _STALE else f"{where}; no line for {age:,.0f} s (ended, or stopped)"
 
 
@@ -129,14 +138,11 @@ def _mean(values: list[float]) -> float:
     return sum(finite) / len(finite) if finite else float("nan")
 
 
-def _float(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")
-
-
 def _log(value: Any) -> float:
-    import math
+    from rnncore.report.log import as_number
 
-    return math.log10(value) if isinstance(value, int | float) and value > 0 else float("nan")
+    number = as_number(value)
+    return math.log10(number) if number > 0 else float("nan")
 
 
 def _number(values: list[float]) -> str:

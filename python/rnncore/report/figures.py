@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnncore._messages import message
+from rnncore.report.log import as_number
 from rnncore.report.run import Run
 
 Array = NDArray[np.float64]
@@ -195,7 +196,7 @@ def _flow(looks: list[dict[str, Any]], prefix: str) -> Iterator[HeatMap]:
                 base = values[0] if kind == "lag" else np.nanmax(values, initial=0.0)
                 if base > 0:
                     table[row, : len(values)] = values / base
-            with np.errstate(divide="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore"):
                 logs = np.clip(np.log10(table), -8.0, 4.0)
             over = "that at lag 0" if kind == "lag" else "its largest"  # of c at lag 0 nothing flows but through h
             yield HeatMap(
@@ -215,9 +216,10 @@ def _gates(looks: list[dict[str, Any]], prefix: str) -> Iterator[Figure]:
             for side, sign in (("left", "low"), ("right", "high")):
                 y = _floats([_mapping(_mapping(look["gates"][layer]).get(letter)).get(side) for look in those])
                 curves.append(Curve(f"{letter} {sign}", x, y))
-        yield Chart("gates", f"{prefix}saturated values of the gates, {layer}", "share", tuple(curves))
+        if curves:
+            yield Chart("gates", f"{prefix}saturated values of the gates, {layer}", "share", tuple(curves))
         for letter in letters:
-            counts = _floats(_mapping(_mapping(those[-1]["gates"][layer])[letter]).get("counts") or [])
+            counts = _floats(_mapping(_mapping(those[-1]["gates"][layer])[letter]).get("counts"))
             if len(counts):
                 edges = np.linspace(-1.0 if letter in "gnh" else 0.0, 1.0, len(counts) + 1)
                 yield Bars("gates", f"{prefix}{layer}, {letter} at update {int(x[-1]):,}", edges, counts)
@@ -227,12 +229,14 @@ def _spectra(looks: list[dict[str, Any]], prefix: str) -> Iterator[Chart]:
     for layer in _keys(looks, "spectra"):
         those = [look for look in looks if layer in _mapping(look.get("spectra"))]
         x = np.array([look["step"] for look in those], dtype=np.float64)
+        tables = [look["spectra"][layer] for look in those]
         for place, title in ((0, "spectral radius"), (1, "norm")):
             curves = [
-                Curve(letter, x, _floats([_pair(look["spectra"][layer].get(letter))[place] for look in those]))
-                for letter in _mapping(those[-1]["spectra"][layer])
+                Curve(letter, x, _floats([_pair(_mapping(at).get(letter))[place] for at in tables]))
+                for letter in _mapping(tables[-1])
             ]
-            yield Chart("spectra", f"{prefix}{title} of W_hh, {layer}", title, tuple(curves))
+            if curves:
+                yield Chart("spectra", f"{prefix}{title} of W_hh, {layer}", title, tuple(curves))
 
 
 def _health(looks: list[dict[str, Any]], prefix: str) -> Iterator[Chart]:
@@ -267,8 +271,9 @@ def _pair(value: Any) -> list[Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return not np.isnan(as_number(value))
 
 
-def _floats(values: Sequence[Any]) -> Array:
-    return np.array([value if _is_number(value) else np.nan for value in values], dtype=np.float64)
+def _floats(values: Any) -> Array:
+    """Numbers, NaN where there is none; empty if it is no list."""
+    return np.array([as_number(value) for value in values] if isinstance(values, list) else [], dtype=np.float64)

@@ -19,6 +19,7 @@ _STEPS = frozenset((b'{"event": "step"', b'{"event":"step",'))  # how the lines 
 _FEW = 100  # lines among those of updates that are taken out one by one
 _KEPT = 50_000  # lines of updates; beyond, every second one is dropped, again and again
 _KEPT_OTHERS = 20_000  # of each other kind of line
+_LARGEST = 1e300  # beyond, axes overflow
 _KINDS = 64  # of lines that are told apart by how they begin
 
 
@@ -70,7 +71,7 @@ class Log:
             values = np.full(self._rows, np.nan)
         if self._last is not None:
             record = self._parsed(self._last) or {}
-            values = np.append(values, _number(record.get(name)))
+            values = np.append(values, as_number(record.get(name)))
         return values
 
     @property
@@ -99,7 +100,7 @@ class Log:
             if name != "event" and name not in self._columns and isinstance(value, int | float | None):
                 self._columns[name] = array("d", [np.nan]) * self._rows
         for name, column in self._columns.items():
-            column.append(_number(record.get(name)))
+            column.append(as_number(record.get(name)))
         self._rows += 1
         if self._rows >= _KEPT:
             self._columns = {name: column[::2] for name, column in self._columns.items()}
@@ -130,8 +131,25 @@ class Log:
             self._other_strides[kind] *= 2
 
 
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else np.nan
+def as_number(value: Any) -> float:
+    """A number that a figure can show, else NaN: whatever stands in a log.
+
+    >>> [as_number(value) for value in (2, 0.5, True, "2", None, [2], 10**400, float("inf"))]
+    [2.0, 0.5, nan, nan, nan, nan, nan, nan]
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= _LARGEST:
+        return float("nan")
+    return float(value)
+
+
+def as_count(value: Any, default: int) -> int:
+    """A whole number for people, the default where there is none.
+
+    >>> as_count(3, 0), as_count(None, 7)
+    (3, 7)
+    """
+    number = as_number(value)
+    return int(number) if number == number else default
 
 
 class LogFile:

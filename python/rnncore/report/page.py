@@ -11,6 +11,7 @@ import numpy as np
 
 from rnncore.report import figures, texts
 from rnncore.report.figures import Figure
+from rnncore.report.log import as_count, as_number
 from rnncore.report.run import Run
 from rnncore.report.style import STYLE
 from rnncore.report.svg import legend, number, svg
@@ -89,19 +90,21 @@ def _facts(run: Run) -> dict[str, str]:
     steps, losses = log.column("step"), log.column("loss")
     epochs = log.events("epoch")
     if len(steps):
-        facts["updates"] = f"{steps[-1]:,.0f}"
+        facts["updates"] = f"{as_count(steps[-1], len(steps)):,}"
         if np.isfinite(losses).any():
             facts["last training loss"] = number(float(losses[np.isfinite(losses)][-1]))
     if epochs:
-        facts["epochs"] = f"{epochs[-1].get('epoch', len(epochs))}"
+        facts["epochs"] = f"{as_count(epochs[-1].get('epoch'), len(epochs)):,}"
         for name in ("valid_loss", "valid_perplexity", "valid_accuracy", "valid_f1"):
-            values = [e[name] for e in epochs if isinstance(e.get(name), int | float)]
+            values = [value for value in (as_number(e.get(name)) for e in epochs) if value == value]
             if values:
                 best = max(values) if name in ("valid_accuracy", "valid_f1") else min(values)
                 facts[f"best {name.removeprefix('valid_')} in validation"] = number(best)
     times = log.column("time")
     if np.isfinite(times).any():
-        facts["training time"] = str(datetime.timedelta(seconds=round(float(np.nanmax(times)))))
+        seconds = float(np.nanmax(times))
+        is_sane = 0 <= seconds < 1e9
+        facts["training time"] = str(datetime.timedelta(seconds=round(seconds))) if is_sane else f"{number(seconds)} s"
     norms, clipped = log.column("grad_norm"), log.column("clipped")
     if np.isfinite(norms).any():
         facts["gradient norm, median"] = number(float(np.nanmedian(norms)))
@@ -115,9 +118,9 @@ def _speed(run: Run) -> dict[str, str]:
         return {}
     median = float(np.nanmedian(rates))
     facts = {"items a second, median": f"{median:,.0f}"}
-    machine, operations = run.config.get("environment"), run.config.get("operations_per_item")
-    gflops = machine.get("gflops") if isinstance(machine, dict) else None
-    if isinstance(gflops, int | float) and gflops > 0 and isinstance(operations, int | float):
+    machine, operations = run.config.get("environment"), as_number(run.config.get("operations_per_item"))
+    gflops = as_number(machine.get("gflops") if isinstance(machine, dict) else None)
+    if gflops > 0 and operations == operations:
         share = median * operations / (gflops * 1e9)
         peak = f"{gflops:,.0f} GFLOP/s (a matrix product before the run)"
         facts["share of peak"] = f"{share:.0%} of {peak}, 6 operations a weight and token"

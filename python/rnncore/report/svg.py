@@ -74,8 +74,9 @@ def _last(curve: Curve) -> float | None:
 
 
 def _chart(chart: Chart) -> str:
-    xs = np.concatenate([curve.x[np.isfinite(curve.y)] for curve in chart.curves])
-    ys = np.concatenate([curve.y[np.isfinite(curve.y)] for curve in chart.curves])
+    there = [np.isfinite(curve.x) & np.isfinite(curve.y) for curve in chart.curves]
+    xs = np.concatenate([curve.x[keep] for curve, keep in zip(chart.curves, there, strict=True)])
+    ys = np.concatenate([curve.y[keep] for curve, keep in zip(chart.curves, there, strict=True)])
     log = chart.log_y and bool((ys > 0).any())
     if log:
         xs, ys = xs[ys > 0], ys[ys > 0]
@@ -84,8 +85,8 @@ def _chart(chart: Chart) -> str:
     x_range = _range(xs, pad=0.0)
     y_range = _range(np.log10(ys) if log else ys, pad=0.05)
     parts = [_axes(x_range, y_range, chart.x_label, log)]
-    for curve, colour in coloured_curves(chart):
-        keep = np.isfinite(curve.y) & ((curve.y > 0) if log else True)
+    for (curve, colour), finite in zip(coloured_curves(chart), there, strict=True):
+        keep = finite & ((curve.y > 0) if log else True)
         x, y = curve.x[keep], curve.y[keep]
         px = _place(x, x_range, _LEFT, _W - _RIGHT)
         py = _place(np.log10(y) if log else y, y_range, _H - _BOTTOM, _TOP)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnncore.report.log import as_count
 from rnncore.report.run import Run
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def samples(run: Run, most: int = 6) -> str:
     parts = []
     for index in picked:
         record = found[index]
-        when = f"epoch {record.get('epoch', '?')}, update {record.get('step', 0):,}"
+        when = f"epoch {as_count(record.get('epoch'), index + 1):,}, update {as_count(record.get('step'), 0):,}"
         parts.append(f"<details{' open' if index == picked[-1] else ''}><summary>{when}</summary>")
         parts.append(f'<pre class="text">{escape(record["text"][:2000])}</pre></details>')
     return "".join(parts)
@@ -40,7 +41,7 @@ def attention(run: Run, most: int = 4) -> str:
         source, target = record.get("source"), record.get("target")
         try:
             weights = np.array(record.get("weights"), dtype=np.float64)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             weights = np.empty((0, 0))
         if not isinstance(source, list) or not isinstance(target, list) or weights.shape != (len(target), len(source)):
             run.notes.append("an attention record without source, target and weights (T, S): left out")
@@ -49,10 +50,11 @@ def attention(run: Run, most: int = 4) -> str:
         rows = []
         for word, line in zip(target, weights, strict=True):
             cells = "".join(
-                f'<td class="{_level(value)}" title="{value:.2f}"></td>' for value in np.clip(line, 0.0, 1.0)
+                f'<td class="{_level(value)}" title="{value:.2f}"></td>'
+                for value in np.clip(np.nan_to_num(line), 0.0, 1.0)
             )
             rows.append(f"<tr><th>{escape(str(word))}</th>{cells}</tr>")
-        parts.append(f'<figure class="wide"><figcaption>update {record.get("step", 0):,}</figcaption>')
+        parts.append(f'<figure class="wide"><figcaption>update {as_count(record.get("step"), 0):,}</figcaption>')
         parts.append(
             f'<div class="scroll"><table class="attention"><tr><td></td>{head}</tr>{"".join(rows)}</table></div>'
         )
