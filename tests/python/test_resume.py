@@ -9,10 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from language_models import log_without_times, some_text, start_run
+from typer.testing import CliRunner
 
+from rnncore.cli.app import app
 from rnncore.train import Callback, Checkpoint, TrainConfig, Trainer
 
 OPTIONS = {
@@ -111,6 +114,45 @@ def test_training_longer_is_the_longer_run(tmp_path: Path, text: Path) -> None:
     one, two = (Checkpoint.load(tmp_path / name / "checkpoint.safetensors") for name in ("long", "short"))
     for name, value in one.parameters.items():
         assert value.numpy().tobytes() == two.parameters[name].numpy().tobytes(), name
+
+
+def test_a_limit_that_is_passed_already_is_refused_and_changes_nothing(tmp_path: Path, text: Path) -> None:
+    run = tmp_path / "run"
+    config = TrainConfig(epochs=2, batch=10, bptt=20, checkpoint_steps=4)
+    with pytest.raises(RuntimeError, match="crash"):
+        start_run(run, text, config, callbacks=(Kill(9),)).fit()
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    for limits in ({"steps": 3}, {"steps": 8}, {"epochs": 5, "steps": 2}, {"minutes": 1e-6}):
+        with pytest.raises(ValueError, match=r"\[resume\] limits: expected more than the 8 updates"):
+            Trainer.resume(run, **limits)
+    refused = CliRunner().invoke(app, ["train", "--resume", str(run), "--steps", "8"])
+    assert "expected more than the 8 updates" in str(refused.exception)
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    longer = CliRunner().invoke(app, ["train", "--resume", str(run), "--steps", "9"])
+    assert "new limits: steps 9; those before count no more" in longer.output
+    assert Checkpoint.load(run / "checkpoint.safetensors").progress.step == 9
+
+
+class Writer(Callback):
+    """Writes a line after each epoch, and fails after the second."""
+
+    def on_epoch(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        trainer.write({"event": "note", "epoch": record["epoch"]})
+        if record["epoch"] == 2:
+            raise RuntimeError("crash")
+
+
+def test_what_callbacks_write_after_an_epoch_outlives_a_crash(tmp_path: Path, text: Path) -> None:
+    config = TrainConfig(epochs=3, batch=10, bptt=20, checkpoint_seconds=1e9)
+    start_run(tmp_path / "whole", text, config).fit()
+    crashing = start_run(tmp_path / "run", text, config, callbacks=(Writer(),))
+    with pytest.raises(RuntimeError, match="crash"):
+        crashing.fit()
+    assert Checkpoint.load(tmp_path / "run" / "checkpoint.safetensors").progress.epoch == 2
+    Trainer.resume(tmp_path / "run").fit()
+    records = log_without_times(tmp_path / "run")
+    assert [record["epoch"] for record in records if record["event"] == "note"] == [1, 2]
+    assert [one for one in records if one["event"] != "note"] == log_without_times(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

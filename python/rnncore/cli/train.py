@@ -20,9 +20,9 @@ train_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
 def train(
     context: typer.Context,
     resume: Path | None = typer.Option(None, "--resume", metavar="RUN", help="Go on with a stopped run."),
-    epochs: int | None = typer.Option(None, "--epochs", metavar="N", help="With --resume: a new limit."),
-    steps: int | None = typer.Option(None, "--steps", metavar="N", help="With --resume: a new limit."),
-    minutes: float | None = typer.Option(None, "--minutes", metavar="X", help="With --resume: a new limit."),
+    epochs: int | None = typer.Option(None, "--epochs", metavar="N", help="With --resume: a new limit; others go."),
+    steps: int | None = typer.Option(None, "--steps", metavar="N", help="With --resume: a new limit; others go."),
+    minutes: float | None = typer.Option(None, "--minutes", metavar="X", help="With --resume: a new limit; others go."),
     threads: int | None = THREADS,
 ) -> None:
     """Train a model, or go on with a stopped run.
@@ -47,6 +47,9 @@ def train(
         return
     total = "" if trainer.total_steps is None else f" of {trainer.total_steps:,}"
     typer.echo(f"resuming {resume} at update {trainer.progress.step:,}{total}")
+    limits = {"epochs": epochs, "steps": steps, "minutes": minutes}
+    if given := [f"{name} {limit}" for name, limit in limits.items() if limit is not None]:
+        typer.echo(f"new limits: {', '.join(given)}; those before count no more")
     finish(trainer)
 
 

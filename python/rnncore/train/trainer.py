@@ -144,7 +144,7 @@ class Trainer:
 
         Raises:
             OSError: no run there, a damaged checkpoint, or the data cannot be read.
-            ValueError: the data has changed.
+            ValueError: the data has changed, or the run is beyond the new limits already.
         """
         folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
         saved = Checkpoint.load(folder.checkpoint)
@@ -170,6 +170,10 @@ class Trainer:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             path = str(folder.checkpoint)
             raise OSError(message("load checkpoint", path, "a state that fits the run", str(error))) from None
+        if config is not saved.train and trainer._at_limit() and not trainer.progress.finished:
+            done = f"more than the {saved.progress.step:,} updates and {saved.progress.seconds / 60.0:.1f} minutes done"
+            got = f"epochs {epochs}, steps {steps}, minutes {minutes}"
+            raise ValueError(message("resume", "limits", done, got, "the run is left as it is"))
         return trainer
 
     def _restore(self, saved: Checkpoint) -> None:
@@ -338,10 +342,12 @@ class Trainer:
                 self._save_model()
         if whole and "valid_loss" in record and self.optimizer.observe(record["valid_loss"]):
             self.write({"event": "averaging", **place})
-        self._save()
-        with self.optimizer.averaged():
-            for callback in self.callbacks:
-                callback.on_epoch(self, record)
+        try:
+            with self.optimizer.averaged():
+                for callback in self.callbacks:
+                    callback.on_epoch(self, record)
+        finally:
+            self._save()  # after the callbacks' lines in the log, which it knows of, and also where one of them fails
         self._window_clock = time.perf_counter()
 
     def _validate(self, record: Record) -> bool:
