@@ -43,19 +43,29 @@ def tensor(data: Any, dtype: str | None = None, requires_grad: bool = False) -> 
 
     Raises:
         TypeError: for data that is not numeric.
+        ValueError: rows of different lengths.
 
     >>> import rnncore
     >>> rnncore.tensor([[1.0, 2.0]]).shape
     (1, 2)
     """
-    return Tensor(data, requires_grad, dtype)
+    return _made(data, requires_grad, dtype)
+
+
+def _made(data: Any, requires_grad: bool, dtype: str | None) -> Tensor:
+    try:
+        return Tensor(data, requires_grad, dtype)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(message("tensor", "data", "rows of one length", "rows of different lengths")) from None
 
 
 def as_tensor(data: Any, dtype: str | None = None) -> Tensor:
     """`data` itself if it is a tensor of that dtype, else a copy."""
     if isinstance(data, Tensor):
         return data if dtype is None or data.dtype == dtype else data.to(dtype)
-    return Tensor(data, False, dtype)
+    return _made(data, False, dtype)
 
 
 def as_integers(operation: str, argument: str, data: Any) -> npt.NDArray[Any]:

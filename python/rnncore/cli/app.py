@@ -149,6 +149,9 @@ def exit_code(error: Exception) -> int:
 
 def _line(error: Exception) -> str:
     """The error in one line."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:  # the system's own
+        reason = (error.strerror or "an error").lower()
+        return message("file", str(error.filename), "one that can be opened", reason)
     text = " ".join(str(error).split()) or type(error).__name__
     expected = ValueError | TypeError | OSError | ImportError | ArithmeticError | RuntimeError | MemoryError
     return text if isinstance(error, expected) else f"{type(error).__name__}: {text}; --debug shows where"

@@ -168,7 +168,25 @@ def spectral_radius(matrix: Array) -> float:
     >>> round(spectral_radius(np.array([[0.0, -2.0], [2.0, 0.0]])), 12)
     2.0
     """
-    return float(np.abs(np.linalg.eigvals(np.asarray(matrix, dtype=np.float64))).max(initial=0.0))
+    square = _matrix("spectral radius", matrix, square=True)
+    return float(np.abs(np.linalg.eigvals(square.astype(np.float64))).max(initial=0.0))
+
+
+def _matrix(operation: str, matrix: Any, *, square: bool = False) -> Array:
+    """The matrix as an array.
+
+    Raises:
+        TypeError: no numbers.
+        ValueError: of another shape than (M, K) (or (M, M), if `square`), or values that are not finite.
+    """
+    values = np.asarray(matrix)
+    if values.dtype.kind not in "biuf":
+        raise TypeError(message(operation, "matrix", "numbers", str(values.dtype)))
+    if values.ndim != 2 or (square and values.shape[0] != values.shape[1]):
+        raise ValueError(message(operation, "matrix", f"shape {'(M, M)' if square else '(M, K)'}", str(values.shape)))
+    if not np.isfinite(values).all():
+        raise ValueError(message(operation, "matrix", "finite numbers", "NaN or infinities"))
+    return values
 
 
 def singular_values(matrix: Array, count: int | None = None) -> Array:
@@ -177,7 +195,8 @@ def singular_values(matrix: Array, count: int | None = None) -> Array:
     >>> singular_values(np.diag([1.0, -3.0]), 1)
     array([3.])
     """
-    return np.asarray(np.linalg.svd(np.asarray(matrix, dtype=np.float64), compute_uv=False)[:count])
+    values = _matrix("singular values", matrix).astype(np.float64)
+    return np.asarray(np.linalg.svd(values, compute_uv=False)[:count])
 
 
 def largest_singular_values(matrix: Array, count: int = 1, *, iterations: int = 50, seed: int = 0) -> Array:
@@ -197,7 +216,7 @@ def largest_singular_values(matrix: Array, count: int = 1, *, iterations: int = 
     """
     positive("singular values", "count", count)
     positive("singular values", "iterations", iterations)
-    matrix = np.asarray(matrix)
+    matrix = _matrix("singular values", matrix)
     width = min(count + 2, matrix.shape[1])
     frame = np.random.default_rng(seed).standard_normal((matrix.shape[1], width)).astype(matrix.dtype)
     for _ in range(iterations):
@@ -215,7 +234,7 @@ def spectral_radius_by_powers(matrix: Array, *, squarings: int = 10) -> float:
     2.0
     """
     positive("spectral radius", "squarings", squarings)
-    power, log_scale = np.asarray(matrix), 0.0  # W^n = power * exp(log_scale)
+    power, log_scale = _matrix("spectral radius", matrix, square=True), 0.0  # W^n = power * exp(log_scale)
     for _ in range(squarings):
         norm = float(np.linalg.norm(power))
         if norm == 0.0:

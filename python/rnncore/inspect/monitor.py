@@ -99,8 +99,11 @@ class Monitor(Callback):
             record["missing"] = str(error)
         hidden = max((p.shape[-1] for name, p in model.named_parameters() if "weight_hh" in name), default=0)
         spectra: dict[str, dict[str, list[float | None]]] = {}
-        for one in recurrent_spectra(model, exact=hidden <= _EXACT_UNTIL):
-            spectra.setdefault(one.layer, {})[one.gate] = _short([one.radius, one.norm])
+        try:
+            for one in recurrent_spectra(model, exact=hidden <= _EXACT_UNTIL):
+                spectra.setdefault(one.layer, {})[one.gate] = _short([one.radius, one.norm])
+        except ValueError as error:  # weights that are not finite: the trainer says so at the next update
+            record["missing"] = str(error)
         record["spectra"] = spectra
         if self._before is not None:
             after = weights_of(model)

@@ -55,7 +55,7 @@ def make_stack(config: LanguageModelConfig, generator: Generator) -> nn.LSTM | n
     if config.is_wired:
         return _wired(config, generator)
     sizes = (config.embedding_size, config.layer_sizes[0], config.num_layers)
-    _, dropout, _ = config.dropouts
+    dropout = config.dropouts[1] if config.num_layers > 1 else 0.0
     if config.cell == "lstm":
         return nn.LSTM(*sizes, dropout=dropout, dtype=config.dtype, generator=generator)
     if config.cell.startswith("gru"):

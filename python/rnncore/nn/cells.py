@@ -7,6 +7,7 @@ from typing import Any
 
 from rnncore import _core
 from rnncore._core import Generator, RecurrentSpec, Tensor
+from rnncore._messages import flags
 from rnncore._tensor import as_tensor
 from rnncore.nn.layers import check_positive
 from rnncore.nn.module import Module, generator_or_fresh
@@ -30,6 +31,7 @@ class _Cell(Module):
     ) -> None:
         super().__init__()
         check_positive(type(self).__name__.lower(), input_size=input_size, hidden_size=hidden_size)
+        flags(type(self).__name__.lower(), bias=bias)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.bias = bias

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from rnncore._messages import message
 from rnncore.nn.module import Module
+
+
+def _checked(operation: str, module: Any) -> Module:
+    if isinstance(module, Module):
+        return module
+    hint = "give the modules one by one: Sequential(a, b)" if isinstance(module, list | tuple) else ""
+    raise TypeError(message(operation, "modules", "an nn.Module", repr(module), hint))
 
 
 class ModuleList(Module):
@@ -22,12 +30,12 @@ class ModuleList(Module):
 
     def append(self, module: Module) -> ModuleList:
         """Adds a module at the end."""
-        setattr(self, str(len(self)), module)
+        setattr(self, str(len(self)), _checked("module list", module))
         return self
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Adds modules at the end."""
-        for module in modules:
+        for module in modules if isinstance(modules, Iterable) else (modules,):
             self.append(module)
         return self
 
@@ -47,7 +55,7 @@ class Sequential(Module):
     def __init__(self, *modules: Module) -> None:
         super().__init__()
         for i, module in enumerate(modules):
-            setattr(self, str(i), module)
+            setattr(self, str(i), _checked("sequential", module))
 
     def forward(self, input: Any) -> Any:
         for module in self.children():

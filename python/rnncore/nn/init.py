@@ -13,6 +13,7 @@ import numpy as np
 from rnncore import _core
 from rnncore._core import Generator, Tensor
 from rnncore._grad import no_grad
+from rnncore._messages import message, real
 
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0, "relu": math.sqrt(2.0)}
 
@@ -136,10 +137,12 @@ def stack_(
         generator: draws, in the order of the parameters.
 
     Raises:
-        ValueError: an unknown `start`.
+        ValueError: an unknown `start`; a `scale` that is not finite, or that `start` does not read.
     """
     if start not in STACK_INITS:
         raise ValueError(f"[init] start: expected {' | '.join(STACK_INITS)}, got {start!r}")
+    if real("init", "scale", scale) != 1 and start not in ("orthogonal", "identity"):
+        raise ValueError(message("init", "scale", f"1 with {start}", str(scale), "orthogonal and identity read it"))
     for name, parameter in parameters.items():
         letters = gates[_layer_of(name)]
         per_gate = name.startswith(("weight_ih", "weight_hh", "weight_delay", "bias_ih", "bias_hh"))
@@ -197,7 +200,9 @@ def gate_biases_(
     """
     if forget_bias is not None and chrono is not None:
         raise ValueError("[init] chrono: expected None beside forget_bias, got a number; both set the forget gates")
-    if chrono is not None and not chrono > 2:
+    if forget_bias is not None:
+        real("init", "forget_bias", forget_bias)
+    if chrono is not None and not real("init", "chrono", chrono) > 2:
         raise ValueError(f"[init] chrono: expected a number of steps above 2, got {chrono}")
     argument = "forget_bias" if chrono is None else "chrono"
     done = False

@@ -7,6 +7,7 @@ from typing import Any
 
 from rnncore import _core
 from rnncore._core import Generator, Tensor
+from rnncore._messages import real
 from rnncore.nn import init
 from rnncore.nn.module import Module, Parameter, generator_or_fresh
 
@@ -22,7 +23,7 @@ def check_positive(operation: str, **sizes: int) -> None:
 
 def check_probability(operation: str, name: str, p: float) -> None:
     """ValueError unless 0 <= p < 1."""
-    if not 0.0 <= p < 1.0:
+    if not 0.0 <= real(operation, name, p) < 1.0:
         raise ValueError(f"[{operation}] {name}: expected a probability in [0, 1), got {p}")
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from rnncore._core import Generator, Tensor
 from rnncore._grad import no_grad
+from rnncore._messages import message
 from rnncore._tensor import fresh_generator
 
 _M = TypeVar("_M", bound="Module")
@@ -200,4 +201,6 @@ def _as_source(value: Any) -> Tensor:
 
 def generator_or_fresh(generator: Generator | None) -> Generator:
     """The generator passed, or a new one seeded by the operating system."""
+    if generator is not None and not isinstance(generator, Generator):
+        raise TypeError(message("module", "generator", "a Generator or None", repr(generator)))
     return fresh_generator() if generator is None else generator

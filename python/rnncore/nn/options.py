@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rnncore._core import activation_names
-from rnncore._messages import message
+from rnncore._messages import message, real
 
 # A name, or (name, alpha) or (name, alpha, beta).
 ActivationChoice = str | tuple[str, float] | tuple[str, float, float]
@@ -25,7 +25,9 @@ def activation(operation: str, argument: str, choice: Any) -> dict[str, Any]:
     names = activation_names()
     if parts[0] not in names:
         raise ValueError(message(operation, argument, "one of " + ", ".join(names), repr(parts[0])))
-    numbers = {name: float(value) for name, value in zip(("alpha", "beta"), parts[1:], strict=False)}
+    numbers = {
+        name: float(real(operation, argument, value)) for name, value in zip(("alpha", "beta"), parts[1:], strict=False)
+    }
     return {"kind": parts[0], **numbers}
 
 
@@ -37,9 +39,15 @@ def cell_options(
 ) -> dict[str, Any]:
     """The options as the engine takes them. zoneout: of h, or of h and c."""
     options: dict[str, Any] = dict(given)
-    h, c = zoneout if isinstance(zoneout, (tuple, list)) else (zoneout, 0.0)
+    pair = zoneout if isinstance(zoneout, (tuple, list)) else (zoneout, 0.0)
+    if len(pair) != 2:
+        raise ValueError(message(operation, "zoneout", "a probability, or those of h and of c", repr(zoneout)))
+    h, c = pair
     options |= {"zoneout_h": h, "zoneout_c": c}
     options = {name: value for name, value in options.items() if value != _USUAL.get(name, 0)}
+    if activations is not None and not isinstance(activations, Mapping):
+        expected = "a dict from places to activations, such as {'candidate': 'relu'}"
+        raise TypeError(message(operation, "activations", expected, repr(activations)))
     if activations:
         options["activations"] = {
             place: activation(operation, f"activations[{place!r}]", choice) for place, choice in activations.items()

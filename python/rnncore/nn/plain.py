@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rnncore import _core
 from rnncore._core import Generator, RecurrentSpec, Stream, Tensor
+from rnncore._messages import flags, message, real, whole_numbers
 from rnncore._tensor import as_tensor
 from rnncore.nn import init
 from rnncore.nn.layers import check_positive, check_probability
@@ -34,6 +36,7 @@ def draw_parameters(spec: RecurrentSpec, dtype: str, generator: Generator) -> di
 
 def set_forget_bias(operation: str, spec: RecurrentSpec, parameters: Mapping[str, Parameter], value: float) -> None:
     """Makes the sum of the two forget-gate biases `value` in every layer and direction."""
+    real(operation, "forget_bias", value)
     gates = _core.gate_letters(spec.cell, spec.options)
     if "f" not in gates:
         raise ValueError(f"[{operation}] forget_bias: expected None for a cell without a forget gate, got a number")
@@ -50,7 +53,7 @@ def _hidden_sizes(operation: str, hidden_size: int | Sequence[int], num_layers: 
     check_positive(operation, num_layers=num_layers)
     if isinstance(hidden_size, int):
         return [hidden_size] * num_layers
-    sizes = [int(h) for h in hidden_size]
+    sizes = whole_numbers(operation, "hidden_size", hidden_size)
     if num_layers not in (1, len(sizes)):
         raise ValueError(
             f"[{operation}] num_layers: expected {len(sizes)}, the number of hidden sizes, got {num_layers}"
@@ -92,10 +95,14 @@ class _Recurrent(Module):
         super().__init__()
         operation = type(self).__name__.lower()
         check_positive(operation, input_size=input_size)
+        flags(operation, bias=bias, batch_first=batch_first, bidirectional=bidirectional)
         check_probability(operation, "dropout", dropout)
         sizes = _hidden_sizes(operation, hidden_size, num_layers)
         for size in sizes:
             check_positive(operation, hidden_size=size)
+        if dropout > 0 and len(sizes) == 1:
+            text = message(operation, "dropout", "0 with one layer", str(dropout), "it acts between layers alone")
+            warnings.warn(text, UserWarning, stacklevel=3)  # as PyTorch does
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = len(sizes)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from rnncore import _core
 from rnncore._core import Generator, RecurrentSpec, Stream, Tensor
+from rnncore._messages import message, whole_numbers
 from rnncore._tensor import as_tensor
 from rnncore.nn import init
 from rnncore.nn.module import Module, Parameter, generator_or_fresh
@@ -52,16 +55,22 @@ class Layer:
     proj_size: int = 0
     group_periods: Sequence[int] = ()
 
+    def __post_init__(self) -> None:
+        for name in ("delays", "group_periods"):
+            whole_numbers("layer", name, getattr(self, name))
+        if not isinstance(self.options, Mapping):
+            raise TypeError(message("layer", "options", "a dict", repr(self.options)))
+
     def to_json(self) -> dict[str, Any]:
         """The layer as in a model file: keys that differ from the default."""
         result: dict[str, Any] = {"cell": self.cell, "hidden_size": self.hidden_size}
         options = dict(self.options)
         if len(self.group_periods):
-            options["group_periods"] = [int(period) for period in self.group_periods]
+            options["group_periods"] = whole_numbers("layer", "group_periods", self.group_periods)
         if options:
             result["options"] = options
         if len(self.delays):
-            result["delays"] = [int(delay) for delay in self.delays]
+            result["delays"] = whole_numbers("layer", "delays", self.delays)
         if self.period != 1:
             result["period"] = self.period
         if self.proj_size != 0:
@@ -82,6 +91,10 @@ def recurrent_spec(
     unknown = set(options) - set(_STACK_DEFAULTS)
     if unknown:
         raise TypeError(f"[recurrent] unknown options: {', '.join(sorted(unknown))}")
+    if isinstance(layers, str | Mapping | Layer) or not all(
+        isinstance(one, Layer | Mapping) for one in _listed(layers)
+    ):
+        raise TypeError(message("recurrent", "layers", "a sequence of nn.Layer, or of dicts", repr(layers)))
     text = {
         "input_size": input_size,
         "layers": [layer.to_json() if isinstance(layer, Layer) else dict(layer) for layer in layers],
@@ -91,7 +104,18 @@ def recurrent_spec(
         **{name: value for name, value in options.items() if value != _STACK_DEFAULTS[name]},
     }
     check_finite("recurrent", text)
-    return _core.recurrent_spec(json.dumps(text))
+    return _core.recurrent_spec(json.dumps(text, default=_plain))
+
+
+def _listed(values: Any) -> Iterable[Any]:
+    return values if isinstance(values, Iterable) else (values,)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(message("recurrent", "layers", "numbers, strings, lists and dicts", repr(value)))
 
 
 class State(dict[str, Tensor]):
