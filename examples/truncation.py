@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--text", type=Path, default=tinyshakespeare())
     parser.add_argument("--valid", type=Path, help="default: the last tenth of what is read")
     parser.add_argument("--level", choices=["char", "byte", "word", "subword"], default="char")
-    parser.add_argument("--characters", type=int, default=300_000, help="of the text; 0: all")
+    parser.add_argument("--characters", type=int, default=200_000, help="of the text; 0: all")
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--new", type=int, default=5, help="k1")
     parser.add_argument("--horizons", type=int, nargs="+", default=[5, 10, 20, 40, 80], help="k2, at least k1")
