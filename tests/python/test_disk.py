@@ -19,6 +19,7 @@ from rnncore.train import RunFolder, TrainConfig, Trainer
 ODD = {
     "lines": "the cat sat\n\n  a dog\ton it\nno end",
     "one long line": "word and word " * 300,
+    "runs of blanks": "x     y    z\t\t   w   \n" * 6 + "one      two   " * 60,
     "Windows": "one\r\ntwo two\r\n",
     "mark": "\ufeffthe mark goes, \ufeff this one stays\n",
     "NUL": "a\x00b \x00 c\n",

@@ -70,6 +70,7 @@ def test_a_prompt_is_read_once(model: LanguageModel, monkeypatch: pytest.MonkeyP
     assert Counted.rows == 609, "what is new alone is read"
     assert generate(model, longer, length=5, seed=1) == generate(model, text + " and more", length=5, seed=1)
     assert generate(model, prompt, length=5, num_samples=7, seed=3) == seven, "it stays what it was"
+    assert prompt.then(" and more").state == longer.state != prompt.state
     Counted.rows = 0
     found = beam_search(model, prompt, length=6, beams=4)
     assert Counted.rows == 5 * 4, "the first tokens come from the prompt's own logits"

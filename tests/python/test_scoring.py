@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,15 @@ def test_the_command_reads_files_and_standard_input(model: LanguageModel, file: 
 def test_colour_keeps_the_text(file: Path) -> None:
     result = CliRunner().invoke(app, ["score", str(file), "--color"], input="Speak, speak.\n", catch_exceptions=False)
     assert result.output.startswith("Speak, speak.  -")
+
+
+def test_rare_choices_have_colours(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown = CliRunner().invoke(app, ["score", str(file), "--color"], input="Speak, speak.\n", color=True).output
+    assert "\x1b[33mS" in shown, "five to eight bits"
+    assert re.sub(r"\x1b\[[\d;]*m", "", shown).startswith("Speak, speak.  -")
 
 
 def test_nbest_lists_are_sorted_group_by_group(model: LanguageModel, file: Path) -> None:
