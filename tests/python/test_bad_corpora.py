@@ -1,6 +1,7 @@
-"""Texts that nobody wrote on purpose: a line of 100 MB, NUL bytes, Windows line ends, a byte-order mark, at every level.
+"""Texts that nobody wrote on purpose: a line of 100 MB, NUL bytes, Windows line ends, a byte-order mark.
 
-Each is prepared, trained on from memory and from disk, scored and continued as a person expects, or refused in one line.
+At every level each is prepared, trained on from memory and from disk and scored as a person expects, or refused in one
+line.
 """
 
 from __future__ import annotations
