@@ -63,7 +63,7 @@ if(RNNCORE_KIND STREQUAL "SHARED_LIBRARY" AND NOT APPLE)
   target_link_options(rnncore PRIVATE -Wl,--version-script=${RNNCORE_MAP})
   set_target_properties(rnncore PROPERTIES LINK_DEPENDS ${RNNCORE_MAP})
   if(NOT RNNCORE_SANITIZE)  # a sanitizer's names come with the program
-    target_link_options(rnncore PRIVATE -Wl,--no-undefined)
+    target_link_options(rnncore PRIVATE -Wl,--no-undefined $<$<CONFIG:Release>:-Wl,--strip-all>)
   endif()
 endif()
 if(NOT SKBUILD)  # a wheel holds no symbolic links, so the library inside it has one plain name

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
+from rnncore._messages import message
 from rnncore.cli import options
 from rnncore.cli.common import THREADS, set_threads
 from rnncore.cli.train import start
@@ -32,6 +34,42 @@ def _take_recipe(context: typer.Context, name: str | None) -> str | None:
     return name
 
 
+def _network(
+    context: typer.Context,
+    cell: str,
+    hidden: int,
+    layers: int,
+    cell_options: str | None,
+    proj_size: int,
+    stack: str | None,
+) -> dict[str, Any]:
+    """The layers as `LanguageModel` takes them."""
+    from rnncore import nn
+
+    given = {"cell": cell, "hidden_size": hidden, "num_layers": layers}
+    if stack is not None:
+        names = {"cell": "cell", "hidden_size": "hidden", "num_layers": "layers"}
+        sources = {key: context.get_parameter_source(name) for key, name in names.items()}
+        said = {key: value for key, value in given.items() if "DEFAULT" not in getattr(sources[key], "name", "")}
+        if cell_options is not None or proj_size:
+            raise ValueError(message("train lm", "--stack", "no --cell-options or --proj-size beside it", "both"))
+        return {**said, "layers": _parsed("--stack", stack, list)}
+    if layers < 1 or (cell_options is None and not proj_size):
+        return given
+    options = {} if cell_options is None else _parsed("--cell-options", cell_options, dict)
+    return {"layers": [nn.Layer(cell, hidden, options=options, proj_size=proj_size) for _ in range(layers)]}
+
+
+def _parsed(name: str, text: str, kind: type) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ValueError(message("train lm", name, "JSON", repr(text), str(error))) from None
+    if not isinstance(value, kind):
+        raise ValueError(message("train lm", name, f"a JSON {'list' if kind is list else 'object'}", text))
+    return value
+
+
 def _numbers(text: str | None) -> list[int] | None:
     if text is None:
         return None
@@ -42,6 +80,7 @@ def _numbers(text: str | None) -> list[int] | None:
 
 
 def language_model(
+    context: typer.Context,
     recipe: str | None = typer.Option(
         None,
         "--recipe",
@@ -68,10 +107,23 @@ def language_model(
         None, "--tokenizer", metavar="FILE", help="With --level subword: this tokenizer.json instead of a learnt one."
     ),
     cell: str = typer.Option(
-        "lstm", "--cell", metavar="CELL", help="lstm, gru, gru-reset-before, rnn-tanh, rnn-relu or rnn-sigmoid."
+        "lstm",
+        "--cell",
+        metavar="CELL",
+        help="lstm, gru, gru-reset-before, rnn-tanh, rnn-relu, rnn-sigmoid, mgu or indrnn.",
     ),
     hidden: int = typer.Option(512, "--hidden", metavar="N", help="Units of a layer."),
     layers: int = typer.Option(3, "--layers", metavar="N", help="Layers."),
+    cell_options: str | None = typer.Option(
+        None, "--cell-options", metavar="JSON", help="Of every layer: '{\"peephole\": true}'; names: docs/cells.md."
+    ),
+    proj_size: int = typer.Option(0, "--proj-size", metavar="N", help="LSTM: features that h is projected to."),
+    stack: str | None = typer.Option(
+        None,
+        "--stack",
+        metavar="JSON",
+        help='Layers one by one, in place of --cell, --hidden, --layers: \'[{"cell": "gru", "hidden_size": 64}]\'.',
+    ),
     embedding: int | None = typer.Option(None, "--embedding", metavar="N", help="Embedding size; default: --hidden."),
     projection: int = typer.Option(
         0, "--projection", metavar="N", help="Units of a linear layer before the softmax; 0: none."
@@ -183,8 +235,9 @@ def language_model(
     )
     corpus = source.load()
     model = LanguageModel(
-        vocabulary=corpus.vocabulary, embedding_size=embedding, hidden_size=hidden, num_layers=layers, cell=cell,
-        dropout=dropout, tie_weights=tie_weights, variational=variational, weight_drop=weight_drop,
+        vocabulary=corpus.vocabulary, embedding_size=embedding, dropout=dropout,
+        **_network(context, cell, hidden, layers, cell_options, proj_size, stack),
+        tie_weights=tie_weights, variational=variational, weight_drop=weight_drop,
         embedding_dropout=embedding_dropout, activation_penalty=activation_penalty, temporal_penalty=temporal_penalty,
         connection=connection, learn_initial_state=learn_initial_state, init=init, forget_bias=forget_bias,
         init_range=init_range, softmax=softmax, cutoffs=_numbers(cutoffs),

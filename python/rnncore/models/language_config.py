@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from rnncore import _core, nn
 from rnncore._messages import message
 from rnncore.models import output_layer
 from rnncore.nn.stack import recurrent_spec
 
-CELLS = ("rnn-tanh", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before")
+CELLS = ("rnn-tanh", "rnn-relu", "rnn-sigmoid", "lstm", "gru", "gru-reset-before", "mgu", "indrnn")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class LanguageModelConfig:
     input_dropout: float | None = None
     output_dropout: float | None = None
     embedding_range: float | None = None
+    layers: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "hidden_size", "num_layers", "embedding_size"):
@@ -51,7 +56,7 @@ class LanguageModelConfig:
                 raise ValueError(message("language model", name, "at least 1", repr(value)))
         if not isinstance(self.projection_size, int) or self.projection_size < 0:
             raise ValueError(message("language model", "projection_size", "0 or more", repr(self.projection_size)))
-        if self.cell not in CELLS:
+        if not self.layers and self.cell not in CELLS:
             raise ValueError(message("language model", "cell", " | ".join(CELLS), repr(self.cell)))
         for name in ("dropout", "weight_drop", "embedding_dropout", "input_dropout", "output_dropout"):
             value = getattr(self, name)
@@ -60,6 +65,8 @@ class LanguageModelConfig:
         for name in ("activation_penalty", "temporal_penalty"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(message("language model", name, "0 or more", str(getattr(self, name))))
+        if self.layers and self.narrow_last:
+            raise ValueError(message("language model", "narrow_last", "False, as layers say their sizes", "True"))
         output_layer.check_softmax(self)
         self._check_start()
         if self.variational and not any(self.dropouts):
@@ -86,7 +93,9 @@ class LanguageModelConfig:
 
     @property
     def layer_sizes(self) -> list[int]:
-        """Units of each layer."""
+        """Features of each layer's output: its units, of a projected LSTM proj_size."""
+        if self.layers:
+            return [layer.get("proj_size") or layer["hidden_size"] for layer in self.layers]
         last = self.embedding_size if self.narrow_last else self.hidden_size
         return [self.hidden_size] * (self.num_layers - 1) + [last]
 
@@ -113,7 +122,28 @@ class LanguageModelConfig:
         """Whether the stack is more than a chain of plain layers."""
         plain = (self.connection, self.variational, self.weight_drop, self.learn_initial_state, self.init)
         special = plain != ("none", False, 0.0, False, "uniform") or self.forget_bias is not None
-        return special or len(set(self.layer_sizes)) > 1
+        return special or self.is_mixed or self.cell in ("mgu", "indrnn")
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the layers are not all alike: their states then are no one tensor."""
+        return bool(self.layers) or len(set(self.layer_sizes)) > 1
+
+    @cached_property
+    def state_parts(self) -> dict[str, tuple[int, int]]:
+        """Of a mixed stack: the parts of its state by name, each (A, features) of a tensor (A, N, features)."""
+        layers = self.layers or tuple(nn.Layer(self.cell, size).to_json() for size in self.layer_sizes)
+        h: dict[str, tuple[int, int]] = {}
+        c, past = dict(h), dict(h)
+        for k, (layer, size) in enumerate(zip(layers, self.layer_sizes, strict=True)):
+            h[f"h_l{k}"] = (1, size)
+            if layer["cell"] == "lstm":
+                c[f"c_l{k}"] = (1, layer["hidden_size"])
+            if layer.get("delays"):
+                past[f"past_l{k}"] = (max(layer["delays"]) - 1, size)
+        timed = any("period" in layer or "group_periods" in layer.get("options", {}) for layer in layers)
+        clock = {"clock": (1, 1)} if timed else {}
+        return {**h, **c, **past, **clock}
 
     def recurrent_spec(self, *, inner: bool = False) -> _core.RecurrentSpec:
         """The engine's description of the stack; `inner`: of the one to be called by `LanguageModel.features`.
@@ -127,7 +157,7 @@ class LanguageModelConfig:
         last = 0.0 if inner else last
         return recurrent_spec(
             self.embedding_size,
-            [nn.Layer(self.cell, size) for size in self.layer_sizes],
+            self.layers or [nn.Layer(self.cell, size) for size in self.layer_sizes],
             dropout=between,
             connection=self.connection,
             input_dropout=first,
@@ -136,3 +166,49 @@ class LanguageModelConfig:
             weight_drop=self.weight_drop,
             learn_initial_state=self.learn_initial_state,
         )
+
+
+def shape_of(
+    layers: Sequence[nn.Layer | Mapping[str, Any]], cell: str | None, hidden_size: int | None, num_layers: int | None
+) -> tuple[tuple[Mapping[str, Any], ...], str, int, int]:
+    """Layers as in a model file, cell, units and number of layers: those given or their defaults, or those of `layers`.
+
+    Raises:
+        ValueError: layers that are none, or one of the others beside them with another value.
+    """
+    if not layers:
+        return (
+            (),
+            "lstm" if cell is None else cell,
+            512 if hidden_size is None else hidden_size,
+            3 if num_layers is None else num_layers,
+        )
+    described = json.loads(_core.recurrent_spec_json(recurrent_spec(1, layers)))["layers"]
+    wanted = (described[0]["cell"], described[0]["hidden_size"], len(described))
+    given = {"cell": cell, "hidden_size": hidden_size, "num_layers": num_layers}
+    for (name, value), own in zip(given.items(), wanted, strict=True):
+        if value is not None and value != own:
+            hint = "layers say it all"
+            raise ValueError(message("language model", name, f"{own!r}, as layers have it, or none", repr(value), hint))
+    return tuple(described), *wanted
+
+
+def describe_stack(config: LanguageModelConfig) -> str:
+    """``lstm, 2 x 200``, or ``lstm, 2 x 1150 + 400``, or layer by layer."""
+    sizes = config.layer_sizes
+    if config.layers:
+        known = ("cell", "hidden_size")
+        rest = [", ".join(f"{k} {v}" for k, v in layer.items() if k not in known) for layer in config.layers]
+        pairs = zip(config.layers, rest, strict=True)
+        return "; ".join(f"{layer['cell']} {layer['hidden_size']}" + f" ({more})" * bool(more) for layer, more in pairs)
+    if len(set(sizes)) == 1:
+        return f"{config.cell}, {len(sizes)} x {sizes[0]}"
+    return f"{config.cell}, {len(sizes) - 1} x {sizes[0]} + {sizes[-1]}"
+
+
+def describe_dropouts(config: LanguageModelConfig) -> str:
+    """One number, or those of input, layers and output where they differ."""
+    first, between, last = config.dropouts
+    if first == last and (config.num_layers == 1 or between == first):
+        return f"{first:g}"
+    return f"{first:g}/{between:g}/{last:g}"

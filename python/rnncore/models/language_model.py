@@ -17,7 +17,7 @@ from rnncore.data.batches import Ids, Streams
 from rnncore.data.subwords import TextVocabulary, vocabulary_from_json
 from rnncore.models import output_layer
 from rnncore.models.base import Model
-from rnncore.models.language_config import LanguageModelConfig
+from rnncore.models.language_config import LanguageModelConfig, describe_dropouts, describe_stack, shape_of
 from rnncore.models.language_stack import make_stack
 from rnncore.nn import functional as F
 
@@ -36,7 +36,9 @@ class LanguageModel(Model):
         embedding_size: E; default: `hidden_size`.
         hidden_size: H; default 512.
         num_layers: default 3.
-        cell: "lstm" (default), "gru", "gru-reset-before", "rnn-tanh", "rnn-relu" or "rnn-sigmoid".
+        cell: "lstm" (default), "gru", "gru-reset-before", "rnn-tanh", "rnn-relu", "rnn-sigmoid", "mgu" or "indrnn".
+        layers: in place of the three, an `nn.Layer` (or a dict with its fields) for each layer: cells, sizes, options
+            (peepholes, layer normalisation, zoneout, ...), projections, delays, periods; see `nn.Recurrent`.
         dropout: probability, in training, on the embedding's output, between layers and on the stack's output.
         input_dropout, output_dropout: others for the embedding's output and the stack's; default: `dropout`.
         tie_weights: the head uses the embedding's weights (E = H, or see `narrow_last` and `projection_size`).
@@ -77,9 +79,9 @@ class LanguageModel(Model):
         vocab_size: int | None = None,
         *,
         embedding_size: int | None = None,
-        hidden_size: int = 512,
-        num_layers: int = 3,
-        cell: str = "lstm",
+        hidden_size: int | None = None,
+        num_layers: int | None = None,
+        cell: str | None = None,
         dropout: float = 0.0,
         tie_weights: bool = False,
         connection: str = "none",
@@ -101,6 +103,7 @@ class LanguageModel(Model):
         input_dropout: float | None = None,
         output_dropout: float | None = None,
         embedding_range: float | None = None,
+        layers: Sequence[nn.Layer | Mapping[str, Any]] = (),
         bidirectional: bool = False,
         vocabulary: TextVocabulary | None = None,
         dtype: str = "float32",
@@ -114,13 +117,14 @@ class LanguageModel(Model):
             vocab_size = len(vocabulary) if vocabulary is not None else 0
         if vocabulary is not None and len(vocabulary) != vocab_size:
             raise ValueError(message("language model", "vocabulary", f"{vocab_size} tokens", str(len(vocabulary))))
+        described, cell, hidden_size, num_layers = shape_of(layers, cell, hidden_size, num_layers)
         embedding_size = hidden_size if embedding_size is None else embedding_size
         self.config = LanguageModelConfig(
             vocab_size, embedding_size, hidden_size, num_layers, cell, float(dropout), tie_weights, dtype, connection,
             variational, float(weight_drop), float(embedding_dropout), float(activation_penalty),
             float(temporal_penalty), learn_initial_state, init, forget_bias, init_range, softmax,
             tuple(output_layer.default_cutoffs(softmax, vocab_size) if cutoffs is None else cutoffs), float(div_value),
-            samples, projection_size, narrow_last, input_dropout, output_dropout, embedding_range,
+            samples, projection_size, narrow_last, input_dropout, output_dropout, embedding_range, described,
         )  # fmt: skip
         self._penalties: list[Tensor] = []
         self.vocabulary = vocabulary
@@ -239,11 +243,12 @@ class LanguageModel(Model):
             ValueError: another number of tensors, shape or dtype.
         """
         config = self.config
-        sizes = config.layer_sizes
-        shapes = [(config.num_layers, batch, sizes[0])]
-        if len(set(sizes)) > 1:
-            shapes = [(1, batch, size) for size in sizes]
-        wanted = [(shape, config.dtype) for shape in shapes] * (2 if config.cell == "lstm" else 1)
+        if config.is_mixed:
+            parts = config.state_parts.items()
+            wanted = [((a, batch, n), "int64" if name == "clock" else config.dtype) for name, (a, n) in parts]
+        else:
+            shape = (config.num_layers, batch, config.layer_sizes[0])
+            wanted = [(shape, config.dtype)] * (2 if config.cell == "lstm" else 1)
         got = [(part.shape, part.dtype) for part in state]
         if got != wanted:
             raise ValueError(message("language model", "state", str(wanted), str(got)))
@@ -298,7 +303,7 @@ class LanguageModel(Model):
         """See `Model.describe`."""
         config = self.config
         rows = {
-            "cell": f"{config.cell}, {_sizes(config.layer_sizes)}, dropout {_rates(config)}",
+            "cell": f"{describe_stack(config)}, dropout {describe_dropouts(config)}",
             "embedding": f"{config.vocab_size} x {config.embedding_size}{', tied' if config.tie_weights else ''}",
         }
         if config.projection_size:
@@ -340,24 +345,26 @@ class LanguageModel(Model):
     def from_spec(
         cls, spec: _core.ModelSpec, assets: Mapping[str, Any], *, dtype: str, generator: Generator | None
     ) -> LanguageModel:
-        """See `Model.from_spec`; layers of one cell and size."""
+        """See `Model.from_spec`."""
         stack = json.loads(_core.recurrent_spec_json(spec.recurrent))
         sizes = spec.recurrent.hidden_sizes
         narrow = sizes[-1] != sizes[0] and sizes[-1] == spec.embedding_size
         wanted = [sizes[0]] * (len(sizes) - narrow) + [sizes[-1]] * narrow
         plain = [{"cell": spec.recurrent.cell, "hidden_size": size} for size in wanted]
-        if stack["layers"] != plain or spec.recurrent.bidirectional:
-            expected = "a language model with plain layers of one cell and size (the last may have the embedding's)"
-            raise ValueError(message("language model", "layers", expected, str(stack["layers"])))
+        if spec.recurrent.bidirectional:
+            raise ValueError(message("language model", "bidirectional", "False", "True"))
+        shape: dict[str, Any]
+        if stack["layers"] == plain:
+            shape = {"cell": spec.recurrent.cell, "hidden_size": sizes[0], "num_layers": len(sizes)}
+        else:
+            narrow, shape = False, {"layers": stack["layers"]}
         first, last = spec.dropout or stack.get("input_dropout", 0.0), spec.dropout or stack.get("output_dropout", 0.0)
         dropout = stack["dropout"] if len(sizes) > 1 else first
         kind, cutoffs, div_value = spec.softmax
         return cls(
             spec.vocab_size,
             embedding_size=spec.embedding_size,
-            hidden_size=sizes[0],
-            num_layers=len(sizes),
-            cell=spec.recurrent.cell,
+            **shape,
             dropout=dropout,
             input_dropout=None if first == dropout else first,
             output_dropout=None if last == dropout else last,
@@ -373,21 +380,6 @@ class LanguageModel(Model):
             dtype=dtype,
             generator=generator,
         )
-
-
-def _sizes(sizes: Sequence[int]) -> str:
-    """``2 x 200``, or ``2 x 1150 + 400``."""
-    if len(set(sizes)) == 1:
-        return f"{len(sizes)} x {sizes[0]}"
-    return f"{len(sizes) - 1} x {sizes[0]} + {sizes[-1]}"
-
-
-def _rates(config: LanguageModelConfig) -> str:
-    """One number, or those of input, layers and output where they differ."""
-    first, between, last = config.dropouts
-    if first == last and (config.num_layers == 1 or between == first):
-        return f"{first:g}"
-    return f"{first:g}/{between:g}/{last:g}"
 
 
 def _vocabulary(assets: Mapping[str, Any]) -> TextVocabulary | None:

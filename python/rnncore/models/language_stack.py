@@ -1,4 +1,4 @@
-"""The recurrent stack of a language model: layers of one cell, and of one size but for the last."""
+"""The recurrent stack of a language model: layers that are alike, or of any cells, sizes and options."""
 
 from __future__ import annotations
 
@@ -24,29 +24,39 @@ class _WiredStack(nn.Recurrent):
         return output, h_n if c_n is None else (h_n, c_n)
 
 
-class _UnequalStack(_WiredStack):
-    """The same with layers of several sizes: the state is a flat tuple of h, then c, of each layer, (1, N, H_k)."""
+class _MixedStack(nn.Recurrent):
+    """The same with layers that are not alike: the state is a flat tuple, see `LanguageModelConfig.state_parts`."""
+
+    _parts: dict[str, tuple[int, int]]
 
     def forward(  # type: ignore[override]
         self, input: Tensor, hx: Any = None, *, lengths: Tensor | None = None, embedding: Tensor | None = None
     ) -> tuple[Tensor, Any]:
+        state = None
         if hx is not None:
-            count = len(self.spec.hidden_sizes)
-            parts = [part.reshape(*part.shape[1:]) for part in hx]
-            hx = (parts[:count], parts[count:] or None)
-        output, after = super().forward(input, hx, lengths=lengths, embedding=embedding)
-        h, c = (after, ()) if len(after) != 2 or isinstance(after[0], Tensor) else after
-        return output, tuple(part.reshape(1, *part.shape) for part in (*h, *c))
+            given = zip(self._parts, hx if isinstance(hx, tuple | list) else (hx,), strict=True)
+            state = {name: _as_engine_has_it(name, part) for name, part in given}
+        output, after = super().forward(input, state, lengths=lengths, embedding=embedding)
+        return output, tuple(after[name].reshape(size, -1, width) for name, (size, width) in self._parts.items())
+
+
+def _as_engine_has_it(name: str, part: Tensor) -> Tensor:
+    """(A, N, features) as (N, features), the past as it is, the clock as (N,)."""
+    if name.startswith("past"):
+        return part
+    return part.reshape(part.shape[1]) if name == "clock" else part.reshape(*part.shape[1:])
 
 
 def _wired(config: LanguageModelConfig, generator: Generator) -> nn.Recurrent:
-    kind = _WiredStack if len(set(config.layer_sizes)) == 1 else _UnequalStack
+    kind = _MixedStack if config.is_mixed else _WiredStack
     stack = kind.__new__(kind)
     nn.Module.__init__(stack)
     stack.build(
         config.recurrent_spec(inner=True), init=config.init, forget_bias=config.forget_bias, dtype=config.dtype,
         generator=generator,
     )  # fmt: skip
+    if isinstance(stack, _MixedStack):
+        stack._parts = config.state_parts
     return stack
 
 

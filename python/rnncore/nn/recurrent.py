@@ -185,8 +185,8 @@ class GRU(_OneState):  # noqa: D101 (shared parts are spliced in)
         activations: {{"gate": f, "candidate": g}}, each a name or (name, alpha, beta): f for r and z (default
             "sigmoid"), g for n (default "tanh").
         layer_norm: Whether the products are normalised inside the step (Ba et al. 2016, equations 23 to 25): r and z
-            together, the candidate's two apart; scales norm_weight_ih_l{{k}} and norm_weight_hh_l{{k}} (3H,). Needs
-            reset_after. Default: False.
+            together, the candidate's two apart; scales norm_weight_ih_l{{k}} and norm_weight_hh_l{{k}} (3H,).
+            Default: False.
 {_REGULARISERS}
     Parameters per layer k (and "_reverse"): weight_ih_l{{k}} (3H, I_k), weight_hh_l{{k}} (3H, H), bias_ih_l{{k}} (3H,),
     bias_hh_l{{k}} (3H,); gate order r z n.
