@@ -113,10 +113,14 @@ def evaluate(
 
     Raises:
         ValueError: fewer than two tokens, unknown characters, a model without vocabulary.
+        FloatingPointError: the model's numbers are not finite.
     """
     vocabulary = model.require_vocabulary()
     tokens = vocabulary.encode(text)
     total, count = model.score(tokens, batch=batch, chunk=chunk) if scorer is None else scorer(tokens)
+    if not math.isfinite(total):
+        hint = "a parameter of the model is not finite, or too large"
+        raise FloatingPointError(message("evaluate", "nats", "a finite number", str(total), hint))
     in_pieces = vocabulary.level in ("word", "subword")
     characters = len(text) - len(vocabulary.decode(tokens[:1])) if in_pieces else count
     return Score(total, count, characters, _words_in(text) - (vocabulary.level == "word"))

@@ -75,6 +75,7 @@ def score_lines(model: LanguageModel, lines: Iterable[str], *, batch: int = 32) 
 
     Raises:
         ValueError: no line end in the vocabulary, unknown characters (the line is named), sizes below 1.
+        FloatingPointError: the model's numbers are not finite.
     """
     positive("score", "batch", batch)
     vocabulary = model.require_vocabulary()
@@ -128,6 +129,9 @@ def _score_together(model: LanguageModel, lines: list[Ids], end: int) -> list[ND
                 state = tuple(Tensor(np.ascontiguousarray(part.numpy()[:, :count])) for part in state)
             losses, state = model.loss(inputs, targets, state, reduction="none")
             values = -losses.numpy().reshape(steps, count)
+            if not np.isfinite(values).all():
+                hint = "a parameter of the model is not finite, or too large"
+                raise FloatingPointError(message("score", "log-probabilities", "finite numbers", "NaN or Inf", hint))
             for column, part in enumerate(running):
                 found[column][start : start + len(part)] = values[: len(part), column]
     return found

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import random
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +16,9 @@ from rnncore import Tensor
 from rnncore._core import load_tensors, save_tensors
 from rnncore.cli.app import run
 from rnncore.data import TextCorpus
+from rnncore.metrics import evaluate
 from rnncore.models import LanguageModel
+from rnncore.scoring import score_lines
 from rnncore.train import Checkpoint
 from rnncore.train.checkpoint import checksum
 
@@ -124,10 +124,24 @@ RUNS = [
     (["sample", "RUN", "--top-p", "2"], 2, "top_p"),
     (["sample", "RUN", "--top-k", "-1"], 2, "top_k"),
     (["sample", "RUN", "--seed", "-1"], 2, "seed"),
+    (["sample", "RUN", "--beams", "2", "--seed", "1"], 2, "searched for or drawn"),
+    (["sample", "RUN", "--beams", "2", "--temperature", "1"], 2, "got --beams and --temperature"),
+    (["sample", "RUN", "--beams", "2", "--top-k", "0"], 2, "got --beams and --top-k"),
+    (["sample", "RUN", "--beams", "2", "--num-samples", "1"], 2, "got --beams and --num-samples"),
+    (["sample", "RUN", "--beams", "2", "--json", "--log-probs"], 2, "got --beams and --log-probs"),
+    (["sample", "RUN", "--length-penalty", "0.5"], 2, "[sample] --length-penalty: expected --beams beside it"),
+    (["sample", "RUN", "--log-probs"], 2, "[sample] --log-probs: expected --json beside it"),
     (["sample", "folder"], 1, "expected a run"),
     (["info", "folder"], 1, "expected a run"),
     (["info", "missing"], 1, "no such folder"),
     (["plot", "folder"], 1, "expected a run"),
+    (
+        ["plot", "RUN", "--csv", "missing/x.csv"],
+        1,
+        "[file] missing/x.csv: expected one that can be opened, got no such",
+    ),
+    (["convert", "missing.onnx", "out.safetensors"], 1, "[file] missing.onnx: expected one that can be opened"),
+    (["train", "lm", "--text", "text.txt", "--out", "new", "--forget-bias", "nan"], 2, "forget_bias"),
     (["train", "--resume", "missing"], 1, "no such folder"),
     (["train", "--resume", "folder"], 1, "expected a run"),
     (["train", "--resume", "text.txt"], 1, "a file"),
@@ -355,15 +369,37 @@ def test_info_of_a_damaged_model_is_the_error_alone(
     assert output.err.count("\n") == 1
 
 
-def test_nan_in_a_model_file_does_not_crash_sampling(folder: Path, tmp_path: Path) -> None:
+def test_nan_in_a_model_file_is_one_error_and_no_number(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = small_model(TextCorpus.from_text(some_text(500)))
-    values = model.head.bias.numpy().copy()
-    values[:] = float("nan")
-    model.head.bias.detach().copy_(values)
-    model.save(tmp_path / "nan.safetensors")
-    result = subprocess.run(
-        [sys.executable, "-m", "rnncore", "sample", str(tmp_path / "nan.safetensors"), "--length", "5"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert result.returncode in (0, 1, 2)
-    assert "Traceback" not in result.stderr
+    model.head.bias.detach()[1:2] = float("nan")
+    path = tmp_path / "nan.safetensors"
+    model.save(path)
+    (tmp_path / "text.txt").write_text(some_text(300))
+    scored = ["--text", str(tmp_path / "text.txt")]
+    for command in (
+        ["sample", str(path)],
+        ["score", str(path), scored[1]],
+        *(["eval", str(path), *scored, *more] for more in ([], ["--json"])),
+    ):
+        code, line = failing(capsys, *command)
+        assert code == 1
+        assert line.endswith(f"[load model] {path}: expected finite parameters, got NaN or Inf in head.bias\n")
+    for scores in (lambda: evaluate(model, some_text(50)), lambda: list(score_lines(model, ["First", "all"]))):
+        with pytest.raises(FloatingPointError, match=r"expected (a )?finite numbers?, got (nan|NaN)"):
+            scores()
+
+
+def test_a_perplexity_that_overflows_is_null_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = small_model(TextCorpus.from_text(some_text(500)))
+    model.head.bias.detach()[1:2] = 1e30
+    model.save(tmp_path / "far.safetensors")
+    (tmp_path / "text.txt").write_text(some_text(300))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        run(["eval", str(tmp_path / "far.safetensors"), "--text", str(tmp_path / "text.txt"), "--json"])
+    assert caught.value.code == 0
+    values = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert values["perplexity"] is None
+    assert values["nats"] > 1e20

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from rnncore.models import LanguageModel, Model
     from rnncore.train import RunFolder
+
+_M = TypeVar("_M", bound="Model")
 
 RUN_ARGUMENT = typer.Argument(metavar="RUN", help="A run folder, or a model.safetensors file.", show_default=False)
 THREADS = typer.Option(None, "--threads", metavar="N", help="Threads; default: RNNCORE_NUM_THREADS or all cores.")
@@ -44,14 +46,31 @@ def load_model(run: Path) -> Model:
     """The model of a run folder or file, of any kind."""
     from rnncore import models
 
-    return models.load(model_path(run))
+    path = model_path(run)
+    return _finite(models.load(path), path)
 
 
 def load_language_model(run: Path) -> LanguageModel:
     """The same where only a language model will do."""
     from rnncore.models import LanguageModel
 
-    return LanguageModel.load(model_path(run))
+    path = model_path(run)
+    return _finite(LanguageModel.load(path), path)
+
+
+def _finite(model: _M, path: Path) -> _M:
+    """The model.
+
+    Raises:
+        FloatingPointError: a parameter is not finite, so nothing that it says would mean anything.
+    """
+    from rnncore._messages import message
+    from rnncore.train.divergence import first_not_finite
+
+    bad = first_not_finite(model.state_dict())
+    if bad is not None:
+        raise FloatingPointError(message("load model", str(path), "finite parameters", f"NaN or Inf in {bad}"))
+    return model
 
 
 def free_folder(base: Path) -> Path:

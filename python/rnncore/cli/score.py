@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -76,13 +77,18 @@ def evaluate(
     options = _options("eval", model.kind, task.eval_options, given)
     values = task.evaluate(model, text, options)
     if as_json:
-        typer.echo(json.dumps(values))
+        typer.echo(json.dumps({name: _finite(value) for name, value in values.items()}, allow_nan=False))
         return
     for name, value in values.items():
         if not isinstance(value, int | float) or (name == "unknown_tokens" and not value):
             continue
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         typer.echo(f"{_NAMES.get(name, name.replace('_', ' ')):<19} {shown}")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no word for a perplexity that overflows."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def predict(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,20 @@ from rnncore.beam import Sampling
 _SEARCH = {"beams": "beams", "length-penalty": "alpha"}
 _DRAW = {"temperature": "temperature", "top-k": "top_k", "top-p": "top_p"}
 SEARCH_OPTIONS = (*_SEARCH, *_DRAW, "seed")
+
+
+def refuse_both(operation: str, options: Collection[str], search: Collection[str], draw: Collection[str]) -> None:
+    """Of the options that were given, some search for texts and others draw them.
+
+    Raises:
+        ValueError: there are some of both.
+    """
+    given = [[name for name in options if name in names] for names in (search, draw)]
+    if all(given):
+        found = " and ".join(f"--{name}" for names in given for name in names)
+        listed = [" and ".join(f"--{name}" for name in search), " or ".join(f"--{name}" for name in draw)]
+        expected = ", or ".join(listed)
+        raise ValueError(message(operation, "options", expected, found, "texts are searched for or drawn"))
 
 
 class Searching:
@@ -28,10 +42,7 @@ class Searching:
         self._search = {to: options[name] for name, to in _SEARCH.items() if name in options}
         drawn = {to: options[name] for name, to in _DRAW.items() if name in options}
         ways = " or ".join(f"--{name}" for name in _DRAW)
-        if drawn and self._search:
-            found = " and ".join(f"--{name}" for name in options)
-            expected = f"--beams and --length-penalty, or {ways}"
-            raise ValueError(message("predict", "options", expected, found, "texts are searched for or drawn"))
+        refuse_both("predict", options, _SEARCH, _DRAW)
         if "seed" in options and not drawn:
             raise ValueError(message("predict", "--seed", f"beside {ways}", "alone", "a search draws nothing"))
         self._sampling = Sampling(**drawn, seed=options.get("seed", 0)) if drawn else None
