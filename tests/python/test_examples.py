@@ -56,21 +56,21 @@ def test_character_rnn_learns_names() -> None:
 
 
 def test_adding_problem_is_learnt_by_the_gated() -> None:
-    output = run(EXAMPLES / "adding_problem.py", "--quick", "--networks", "tanh RNN", "LSTM")
+    output = run(EXAMPLES / "gradients" / "adding_problem.py", "--quick", "--networks", "tanh RNN", "LSTM")
     plain, lstm = (float(error) for error in re.findall(r"([\d.]+) after", output))
     assert lstm < 0.1 < plain  # always answering 1: 0.167
 
 
 def test_delays_carry_the_copy_task(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    output = run(EXAMPLES / "copy_task.py", "--quick", "--out", str(tmp_path / "copy.png"))
+    output = run(EXAMPLES / "gradients" / "copy_task.py", "--quick", "--out", str(tmp_path / "copy.png"))
     without, with_delay = (float(share) for share in re.findall(r"([\d.]+)% right", output))
     assert with_delay > 90 > without
     assert (tmp_path / "copy.png").stat().st_size > 1000
 
 
 def test_deep_stacks_need_connections() -> None:
-    output = run(EXAMPLES / "deep_stack.py", "--quick", "--connections", "none", "residual")
+    output = run(EXAMPLES / "gradients" / "deep_stack.py", "--quick", "--connections", "none", "residual")
     plain, residual = (float(nats) for nats in re.findall(r"([\d.]+) nats", output))
     assert residual < plain - 0.2
 

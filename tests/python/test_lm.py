@@ -187,7 +187,10 @@ def test_a_bidirectional_language_model_is_refused() -> None:
         ({"hidden_size": 0}, "hidden_size"),
         ({"num_layers": -1}, "num_layers"),
         ({"embedding_size": 0}, "embedding_size"),
-        ({"cell": "lstn"}, "rnn-tanh | rnn-relu | rnn-sigmoid | lstm | gru | gru-reset-before | mgu | indrnn, got 'lstn'"),
+        (
+            {"cell": "lstn"},
+            "rnn-tanh | rnn-relu | rnn-sigmoid | lstm | gru | gru-reset-before | mgu | indrnn, got 'lstn'",
+        ),
         ({"dropout": 1.0}, "dropout"),
         ({"dropout": float("nan")}, "dropout"),
         ({"dtype": "float16"}, "float32 | float64"),

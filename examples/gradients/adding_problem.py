@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The adding problem: which recurrent networks remember two numbers over 150 steps?
 
-    python examples/adding_problem.py --out adding.png
+    python examples/gradients/adding_problem.py --out adding.png
 
 Each step gives a number from U[0, 1] and a mark; two steps are marked, one in each half, and after the last step the
 network must give the sum of the two marked numbers (Hochreiter & Schmidhuber 1997; as in Le, Jaitly & Hinton 2015).

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The copy task: how far do skip connections through time carry?
 
-    python examples/copy_task.py --out copy.png
+    python examples/gradients/copy_task.py --out copy.png
 
 The network reads a few symbols, then blanks, and then must write the symbols down again in their order. Each step of
 a tanh RNN weakens what it remembers. With a skip connection of delay d, h_(t-d) enters step t with weights of its own

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Eight layers deep: a character model with residual, highway and dense connections, and without any.
 
-    python examples/deep_stack.py --out deep.png
+    python examples/gradients/deep_stack.py --out deep.png
 
 Each layer of a plain stack reads the one below alone, and eight of them learn no more than the frequencies of the
 letters for hundreds of updates. A connection gives the error a shorter way down (`LanguageModel(connection=...)`): the
