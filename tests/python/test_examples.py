@@ -202,7 +202,7 @@ def test_beyond_the_horizon_nothing_is_learnt() -> None:
 
 def test_horizons_are_compared_on_text(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    output = run(EXAMPLES / "truncation.py", "--quick", "--out", str(tmp_path / "truncation.png"))
+    output = run(EXAMPLES / "gradients" / "truncation.py", "--quick", "--out", str(tmp_path / "truncation.png"))
     rows = re.findall(r"k1 +(\d+)  k2 +(\d+): ([\d.]+) nats, .*, ([\d,]+) updates", output)
     assert [(row[0], row[1]) for row in rows] == [("5", "5"), ("5", "20"), ("5", "5"), ("20", "20")]
     assert rows[0][2:] == rows[2][2:]  # the same training

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """How far back must the gradient go? TBPTT(k1, k2) on real text: horizon k2 against perplexity.
 
-    python examples/truncation.py --out truncation.png                     # characters of tinyshakespeare
-    python examples/truncation.py --level word --text ptb.train.txt --valid ptb.valid.txt --characters 0
+    python examples/gradients/truncation.py --out truncation.png                     # characters of tinyshakespeare
+    python examples/gradients/truncation.py --level word --text ptb.train.txt --valid ptb.valid.txt --characters 0
 
 Every network is trained several times, each time with another k2. All trainings make the same updates from the same k1
 new steps, begin with the same weights and carry their state through the whole text; the one thing that differs is how
@@ -21,7 +21,7 @@ import numpy as np
 
 import rnncore
 from rnncore import Generator
-from rnncore.data import TextCorpus, tinyshakespeare
+from rnncore.data import TextCorpus, read_text, tinyshakespeare
 from rnncore.models import LanguageModel
 from rnncore.train import TrainConfig, Trainer
 
@@ -30,11 +30,11 @@ NETWORKS = {"LSTM": {"cell": "lstm"}, "tanh RNN": {"cell": "rnn-tanh", "init": "
 
 def read(arguments: argparse.Namespace) -> TextCorpus:
     """The beginning of the text and what validates it."""
-    text = arguments.text.read_text(encoding="utf-8")
+    text = read_text(arguments.text)
     text = text[: arguments.characters] if arguments.characters else text
     if arguments.valid is None:
         return TextCorpus.from_text(text, level=arguments.level)
-    valid = arguments.valid.read_text(encoding="utf-8")
+    valid = read_text(arguments.valid)
     corpus = TextCorpus.from_text(text, level=arguments.level, valid=0.0)
     return TextCorpus(corpus.vocabulary, corpus.train, corpus.vocabulary.encode(valid))
 
