@@ -16,8 +16,8 @@ from rnncore.data.batches import Ids, Streams
 from rnncore.models.language_model import LanguageModel, State
 
 RULES = ("sgd", "rms")
-_LR = {"sgd": 0.1, "rms": 2e-3}
-_DECAY = {"sgd": 0.0, "rms": 0.02}
+_LR = {"sgd": 0.2, "rms": 1e-4}
+_DECAY = {"sgd": 0.0, "rms": 2e-3}
 
 Array = NDArray[np.float64]
 
@@ -35,17 +35,18 @@ class DynamicOptions:
 
     Attributes:
         rule: "sgd" or "rms".
-        lr: eta; default 0.1 for "sgd", 0.002 for "rms".
-        decay: lambda, back to the trained weights; default 0 for "sgd", 0.02 for "rms".
+        lr: eta; default 0.2 for "sgd", 0.0001 for "rms". The paper's program sums the squares where the mean stands
+            here: its rates and eps are larger by the root of the number of gradients.
+        decay: lambda, back to the trained weights; default 0 for "sgd", 0.002 for "rms".
         segment: tokens; default 5.
-        eps: of "rms"; default 1e-5.
+        eps: of "rms"; default 2e-5.
     """
 
     rule: str
     lr: float | None = None
     decay: float | None = None
     segment: int = 5
-    eps: float = 1e-5
+    eps: float = 2e-5
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:

@@ -83,6 +83,8 @@ def test_options_that_make_no_sense_are_refused() -> None:
         ({"variational": True}, "variational: expected False, as dropout is 0"),
         ({"weight_drop": 1.0}, "weight_drop"),
         ({"temporal_penalty": -1.0}, "temporal_penalty: expected 0 or more"),
+        ({"init_scale": 0.5}, "init_scale: expected 1, but with init identity or orthogonal"),
+        ({"init": "identity", "init_scale": 0.0}, "init_scale: expected above 0"),
         ({"connection": "skip"}, "connection: expected one of"),
         ({"cell": "gru", "forget_bias": 1.0}, "forget_bias"),
     ):

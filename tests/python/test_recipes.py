@@ -43,7 +43,7 @@ def test_the_networks_of_le_et_al() -> None:
     for model, start in zip(models, ("uniform", "identity", "identity", "uniform", "uniform"), strict=True):
         assert model.config.init == start
     irnn = dict(models[2].named_parameters())
-    np.testing.assert_array_equal(irnn["rnn.weight_hh_l0"].numpy(), np.eye(1024, dtype=np.float32))
+    np.testing.assert_array_equal(irnn["rnn.weight_hh_l0"].numpy(), 0.5 * np.eye(1024, dtype=np.float32))
     assert irnn["rnn.weight_ih_l0"].numpy().std() == pytest.approx(1e-3, rel=0.02)
     assert not irnn["rnn.bias_ih_l0"].numpy().any()
 

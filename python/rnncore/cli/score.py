@@ -32,10 +32,10 @@ def evaluate(
         None, "--dynamic", metavar="RULE", help="Of a language model: its weights follow the text, by sgd or rms."
     ),
     dynamic_lr: float | None = typer.Option(
-        None, "--dynamic-lr", metavar="X", help="Learning rate; default: 0.1 (sgd), 0.002 (rms)."
+        None, "--dynamic-lr", metavar="X", help="Learning rate; default: 0.2 (sgd), 0.0001 (rms)."
     ),
     dynamic_decay: float | None = typer.Option(
-        None, "--dynamic-decay", metavar="X", help="Back to the trained weights; default: 0 (sgd), 0.02 (rms)."
+        None, "--dynamic-decay", metavar="X", help="Back to the trained weights; default: 0 (sgd), 0.002 (rms)."
     ),
     segment: int | None = typer.Option(None, "--segment", metavar="N", help="Tokens between two steps; default: 5."),
     train_text: Path | None = typer.Option(

@@ -155,6 +155,9 @@ def language_model(
         False, "--learn-initial-state", help="Learn the state a text begins with."
     ),
     init: str = typer.Option("uniform", "--init", metavar="NAME", help="uniform, xavier, he, orthogonal or identity."),
+    init_scale: float = typer.Option(
+        1.0, "--init-scale", metavar="X", help="identity, orthogonal: of the recurrent weights."
+    ),
     forget_bias: float | None = typer.Option(None, "--forget-bias", metavar="X", help="LSTM: start value."),
     init_range: float | None = typer.Option(
         None, "--init-range", metavar="X", help="All parameters start as U(-X, X) instead."
@@ -239,11 +242,11 @@ def language_model(
         **_network(context, cell, hidden, layers, cell_options, proj_size, stack),
         tie_weights=tie_weights, variational=variational, weight_drop=weight_drop,
         embedding_dropout=embedding_dropout, activation_penalty=activation_penalty, temporal_penalty=temporal_penalty,
-        connection=connection, learn_initial_state=learn_initial_state, init=init, forget_bias=forget_bias,
-        init_range=init_range, softmax=softmax, cutoffs=_numbers(cutoffs),
-        div_value=div_value, samples=samples, projection_size=projection,
+        connection=connection, learn_initial_state=learn_initial_state, init=init, init_scale=init_scale,
+        forget_bias=forget_bias, init_range=init_range, embedding_range=embedding_range, softmax=softmax,
+        cutoffs=_numbers(cutoffs), div_value=div_value, samples=samples, projection_size=projection,
         narrow_last=narrow_last, input_dropout=input_dropout, output_dropout=output_dropout,
-        embedding_range=embedding_range, generator=Generator(seed),
+        generator=Generator(seed),
     )  # fmt: skip
     task = LanguageModelTask(corpus, source)
     start(model, task, config, out=out, name=text.stem, force=force, tensorboard=tensorboard)

@@ -48,6 +48,7 @@ class LanguageModelConfig:
     output_dropout: float | None = None
     embedding_range: float | None = None
     layers: tuple[Mapping[str, Any], ...] = ()
+    init_scale: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "hidden_size", "num_layers", "embedding_size"):
@@ -84,6 +85,11 @@ class LanguageModelConfig:
             bound = getattr(self, name)
             if bound is not None and not 0 < bound < float("inf"):
                 raise ValueError(message("language model", name, "above 0", str(bound)))
+        if not 0 < self.init_scale < float("inf"):
+            raise ValueError(message("language model", "init_scale", "above 0", str(self.init_scale)))
+        if self.init_scale != 1 and self.init not in ("identity", "orthogonal"):
+            expected = "1, but with init identity or orthogonal"
+            raise ValueError(message("language model", "init_scale", expected, str(self.init_scale)))
         if self.init_range is None:
             return
         others = (self.init, self.forget_bias, self.embedding_range)

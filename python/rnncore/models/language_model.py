@@ -51,7 +51,7 @@ class LanguageModel(Model):
         temporal_penalty: beta of beta * mean((h_t - h_{t-1})^2) on the stack's output. Neither counts in the loss
             that is reported.
         learn_initial_state: the states at the start of a text are parameters.
-        init, forget_bias: start values of the stack, as `nn.Recurrent`.
+        init, init_scale, forget_bias: start values of the stack, as `nn.Recurrent` has them (`scale`).
         init_range: all parameters, embedding and biases among them, start as U(-x, x) instead (Zaremba et al. 2014).
         embedding_range: the embedding, and where it is one linear layer the head, start as U(-x, x), the head's bias at
             0 (Merity et al. 2018); default: as `nn.Embedding` and `nn.Linear`.
@@ -104,6 +104,7 @@ class LanguageModel(Model):
         output_dropout: float | None = None,
         embedding_range: float | None = None,
         layers: Sequence[nn.Layer | Mapping[str, Any]] = (),
+        init_scale: float = 1.0,
         bidirectional: bool = False,
         vocabulary: TextVocabulary | None = None,
         dtype: str = "float32",
@@ -125,6 +126,7 @@ class LanguageModel(Model):
             float(temporal_penalty), learn_initial_state, init, forget_bias, init_range, softmax,
             tuple(output_layer.default_cutoffs(softmax, vocab_size) if cutoffs is None else cutoffs), float(div_value),
             samples, projection_size, narrow_last, input_dropout, output_dropout, embedding_range, described,
+            float(init_scale),
         )  # fmt: skip
         self._penalties: list[Tensor] = []
         self.vocabulary = vocabulary

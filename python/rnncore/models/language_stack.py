@@ -52,8 +52,8 @@ def _wired(config: LanguageModelConfig, generator: Generator) -> nn.Recurrent:
     stack = kind.__new__(kind)
     nn.Module.__init__(stack)
     stack.build(
-        config.recurrent_spec(inner=True), init=config.init, forget_bias=config.forget_bias, dtype=config.dtype,
-        generator=generator,
+        config.recurrent_spec(inner=True), init=config.init, scale=config.init_scale, forget_bias=config.forget_bias,
+        dtype=config.dtype, generator=generator,
     )  # fmt: skip
     if isinstance(stack, _MixedStack):
         stack._parts = config.state_parts
