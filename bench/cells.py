@@ -1,6 +1,7 @@
 """What every cell and option costs beside the plain LSTM: training and inference of one shape, alternating.
 
     python bench/cells.py --shape 50,64,1,256 --threads 2
+    python bench/cells.py --quick                          # a smoke run
 
 For each row: median milliseconds of forward and backward, the spread (interquartile range over the median), the time
 over the LSTM's of the same rounds, and the same for a unit of product (multiply-adds of all products): below 1, the
@@ -32,6 +33,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm layer norm": ("LSTM", {"layer_norm": True}),
     "lstm zoneout": ("LSTM", {"zoneout": (0.05, 0.5)}),
     "lstm state dropout": ("LSTM", {"state_dropout": 0.3}),
+    "lstm projected": ("LSTM", {"proj_size": 0.5}),  # of H
     "gru": ("GRU", {}),
     "gru reset before": ("GRU", {"reset_after": False}),
     "gru layer norm": ("GRU", {"layer_norm": True}),
@@ -72,16 +74,27 @@ def products(kind: str, options: dict[str, Any], shape: tuple[int, ...], train: 
     """Multiply-adds of a row's products; backward's are twice forward's, but for the lowest layer's input."""
     steps, batch, layers, hidden = shape
     gates = GATES[kind] - (1 if options.get("coupled") or options.get("forget_gate") is False else 0)
-    each = float(steps * batch * gates * hidden * hidden)
-    recurrent = 0.0 if kind == "IndRNN" else each * layers
-    forward = each * layers + recurrent
-    return 3 * forward - each if train else forward
+    out = options.get("proj_size", hidden)  # features of h
+    rows = float(steps * batch)
+    below = rows * gates * hidden * hidden  # of the lowest layer's input
+    input_side = below + rows * gates * hidden * out * (layers - 1)
+    recurrent = 0.0 if kind == "IndRNN" else rows * gates * hidden * out * layers
+    projected = rows * hidden * out * layers if "proj_size" in options else 0.0
+    forward = input_side + recurrent + projected
+    return 3 * forward - below if train else forward
+
+
+def options_of(name: str, hidden: int) -> tuple[str, dict[str, Any]]:
+    """A row's cell and options for H units."""
+    kind, options = ROWS[name]
+    sizes = {"proj_size": max(1, int(options["proj_size"] * hidden))} if "proj_size" in options else {}
+    return kind, {**options, **sizes}
 
 
 def make(name: str, shape: tuple[int, ...], train: bool) -> Row:
     """A row ready to be timed."""
-    kind, options = ROWS[name]
     steps, batch, layers, hidden = shape
+    kind, options = options_of(name, hidden)
     generator = rnncore.Generator(1)
     module: nn.Module
     if "group_periods" in options:
@@ -90,7 +103,8 @@ def make(name: str, shape: tuple[int, ...], train: bool) -> Row:
         module = getattr(nn, kind)(hidden, hidden, layers, generator=generator, **options)
     random = np.random.default_rng(0)
     x = rnncore.tensor(random.standard_normal((steps, batch, hidden), np.float32))
-    dy = rnncore.tensor(random.standard_normal((steps, batch, hidden), np.float32))
+    width = options.get("proj_size", hidden)
+    dy = rnncore.tensor(random.standard_normal((steps, batch, width), np.float32))
 
     def training() -> None:
         module.zero_grad()
@@ -113,7 +127,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--work", choices=("train", "infer"), default="train")
     parser.add_argument("--rows", default="", help="names separated by ','; the LSTM is always there")
+    parser.add_argument("--quick", action="store_true", help="one tiny shape, few rounds: shows that it runs")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.shape, arguments.rounds, arguments.threads = "3,4,2,16", 2, 1
     rnncore.set_num_threads(arguments.threads)
     shape = tuple(int(size) for size in arguments.shape.split(","))
     names = [name for name in ROWS if name == "lstm" or not arguments.rows or name in arguments.rows.split(",")]

@@ -29,11 +29,13 @@ def run(script: Path, *arguments: str, timeout: float = 120) -> str:
     return done.stdout
 
 
-def test_every_example_is_tested_here() -> None:
+def test_every_example_and_benchmark_is_tested_here() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
-    for script in [*EXAMPLES.glob("*.py"), *(EXAMPLES / "gradients").glob("[a-z]*.py")]:
-        assert f'"{script.name}"' in source, f"no test runs examples/{script.name}"
-        assert "--quick" in script.read_text(encoding="utf-8")
+    folders = (EXAMPLES.glob("*.py"), (EXAMPLES / "gradients").glob("[a-z]*.py"), (ROOT / "bench").glob("*.py"))
+    for script in [path for folder in folders for path in folder]:
+        called = f'"{script.name}"' in source or script.name == "char_lm_torch.py"  # which char_lm_parity.py runs
+        assert called, f"no test runs {script.name}"
+        assert "--quick" in script.read_text(encoding="utf-8"), script.name
 
 
 def test_hello_spells_hello() -> None:
@@ -274,6 +276,21 @@ def test_a_large_corpus_is_prepared_and_read(shape: str) -> None:
 
 def test_latency_is_measured() -> None:
     assert "drawing text" in run(ROOT / "bench" / "latency.py", "--quick")
+
+
+@pytest.mark.parametrize("work", ["train", "infer"])
+def test_every_cell_and_option_is_measured(work: str) -> None:
+    output = run(ROOT / "bench" / "cells.py", "--quick", "--work", work)
+    rows = re.findall(r"^(\w.*?) +([\d.]+) +\d+% +[\d.]+ +[\d.]+$", output, re.MULTILINE)
+    names = [name for name, _ in rows]
+    assert names[0] == "lstm"
+    assert {"lstm projected", "gru layer norm", "rnn clockwork", "indrnn"} <= set(names)
+
+
+def test_output_layers_are_measured() -> None:
+    output = run(ROOT / "bench" / "output_layer.py", "--quick", "--layers", "full", "adaptive", "class")
+    for name in ("full", "adaptive", "class"):
+        assert re.search(rf"^  {name} +[\d.]+ .* memory +\d+ -> +\d+ MiB$", output, re.MULTILINE), output
 
 
 def test_scaling_is_measured(tmp_path: Path) -> None:
