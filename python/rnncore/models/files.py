@@ -11,6 +11,7 @@ from rnncore import Generator, Tensor, _core
 from rnncore._messages import message
 from rnncore.data.text import PathLike
 from rnncore.models.base import Model
+from rnncore.nn import init
 
 _CLASSES = {  # kind in the file -> module:class, imported when first met
     "language_model": "rnncore.models.language_model:LanguageModel",
@@ -60,7 +61,7 @@ def file_parameters(model: Model) -> dict[str, Tensor]:
 
 
 def load(path: PathLike, *, generator: Generator | None = None) -> Model:
-    """Read a model file of any kind.
+    """Read a model file of any kind. Start values are not drawn; `generator` is as it was (for dropout, later on).
 
     Raises:
         OSError: no such file, a truncated or foreign one.
@@ -72,7 +73,8 @@ def load(path: PathLike, *, generator: Generator | None = None) -> Model:
     try:
         assets: dict[str, Any] = {**(json.loads(assets_json) or {}), "vocabulary": json.loads(vocabulary_json)}
         dtype = next(iter(parameters.values())).dtype
-        model = model_class(spec.kind).from_spec(spec, assets, dtype=dtype, generator=generator)
+        with init.skipped():
+            model = model_class(spec.kind).from_spec(spec, assets, dtype=dtype, generator=generator)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise OSError(message("load model", name, "a model that this version knows", str(error))) from None
     facts = json.loads(training_json)
@@ -120,7 +122,8 @@ def _load_python_only(path: str, generator: Generator | None) -> Model:
         if facts["version"] != 1:
             raise ValueError(f"version {facts['version']}")
         config = dict(facts["model"])
-        model = model_class(config.pop("kind")).from_dict(config, facts["assets"], generator=generator)
+        with init.skipped():
+            model = model_class(config.pop("kind")).from_dict(config, facts["assets"], generator=generator)
         own = _parameters_once(model)
         if set(own) != set(tensors):
             raise ValueError(f"parameters {', '.join(sorted(set(own) ^ set(tensors)))} missing or unused")

@@ -103,7 +103,7 @@ class Labeller(Model):
         spec = self.spec()
         if config.vocab_size:
             self.embedding = nn.Embedding(config.vocab_size, config.embedding_size, dtype=dtype, generator=generator)
-            self.embedding.weight.detach().mul_(embedding_scale)
+            nn.init.scale_(self.embedding.weight, embedding_scale)
         self._build_more()
         self.rnn = Stack(config.recurrent, dtype=dtype, generator=generator)
         self.head = nn.Linear(spec.recurrent.output_size, config.outputs, dtype=dtype, generator=generator)

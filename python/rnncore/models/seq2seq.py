@@ -129,7 +129,7 @@ class Seq2Seq(Model):
         self.source_embedding = nn.Embedding(len(source), E, **common)
         self.target_embedding = nn.Embedding(len(target), E, **common)
         for table in (self.source_embedding, self.target_embedding):
-            table.weight.detach().mul_(E**-0.5)
+            nn.init.scale_(table.weight, E**-0.5)
         encoder = stack_json(E, config.cell, H // 2, config.num_layers, bidirectional=True, dropout=between)
         decoder = stack_json(
             E + (attended if config.input_feeding else 0), config.cell, H, config.num_layers, dropout=between

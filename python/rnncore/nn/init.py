@@ -1,12 +1,15 @@
 """Initialisation in place. Each draws from the `generator` passed and returns its tensor.
 
-Matrices are (fan_out, fan_in), as Linear and the recurrent layers keep them.
+Matrices are (fan_out, fan_in), as Linear and the recurrent layers keep them. Inside `skipped()` all of them leave their
+tensor as it is and draw nothing: a model that is built to be loaded needs no start values.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -15,7 +18,28 @@ from rnncore._core import Generator, Tensor
 from rnncore._grad import no_grad
 from rnncore._messages import message, real
 
+_SKIPPED: ContextVar[bool] = ContextVar("skipped", default=False)
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0, "relu": math.sqrt(2.0)}
+
+
+@contextmanager
+def skipped() -> Iterator[None]:
+    """Modules made in this block have parameters of unspecified values, for someone who writes all of them afterwards.
+
+    No generator is advanced. Holds for the calling thread alone.
+
+    >>> from rnncore import nn
+    >>> generator = Generator(1)
+    >>> with skipped():
+    ...     layer = nn.Linear(1000, 1000, generator=generator)
+    >>> generator.get_state() == Generator(1).get_state()
+    True
+    """
+    token = _SKIPPED.set(True)
+    try:
+        yield
+    finally:
+        _SKIPPED.reset(token)
 
 
 def calculate_gain(nonlinearity: str) -> float:
@@ -33,22 +57,34 @@ def _fans(operation: str, tensor: Tensor) -> tuple[int, int]:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator) -> Tensor:
     """U[a, b)."""
-    with no_grad():
-        generator.uniform_(tensor, a, b)
+    if not _SKIPPED.get():
+        with no_grad():
+            generator.uniform_(tensor, a, b)
     return tensor
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator) -> Tensor:
     """N(mean, std^2)."""
-    with no_grad():
-        generator.normal_(tensor, mean, std)
+    if not _SKIPPED.get():
+        with no_grad():
+            generator.normal_(tensor, mean, std)
     return tensor
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """One value."""
+    if _SKIPPED.get():
+        return tensor
     with no_grad():
         return tensor.fill_(val)
+
+
+def scale_(tensor: Tensor, factor: float) -> Tensor:
+    """The start values times `factor`."""
+    if _SKIPPED.get():
+        return tensor
+    with no_grad():
+        return tensor.mul_(factor)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -64,6 +100,8 @@ def ones_(tensor: Tensor) -> Tensor:
 def eye_(tensor: Tensor) -> Tensor:
     """The identity (Le et al. 2015 start ReLU networks so)."""
     fan_in, fan_out = _fans("eye_", tensor)
+    if _SKIPPED.get():
+        return tensor
     with no_grad():
         return tensor.copy_(np.eye(fan_out, fan_in))
 
@@ -90,6 +128,8 @@ def kaiming_uniform_(tensor: Tensor, nonlinearity: str = "relu", *, generator: G
 def orthogonal_(tensor: Tensor, gain: float = 1.0, *, generator: Generator) -> Tensor:
     """Orthonormal rows or columns times `gain`; Saxe et al. 2014. QR of a normal matrix, in float64."""
     rows, columns = _fans("orthogonal_", tensor)[::-1]
+    if _SKIPPED.get():
+        return tensor
     with no_grad():
         return tensor.copy_((_core.orthogonal(rows, columns, generator) * gain).to(tensor.dtype))
 
@@ -97,6 +137,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, *, generator: Generator) -> T
 def identity_(tensor: Tensor, scale: float = 1.0) -> Tensor:
     """`scale` on the diagonal, zeros beside it; Le, Jaitly & Hinton 2015 (IRNN)."""
     rows, columns = _fans("identity_", tensor)[::-1]
+    if _SKIPPED.get():
+        return tensor
     with no_grad():
         return tensor.copy_(Tensor(np.eye(rows, columns) * scale).to(tensor.dtype))
 
@@ -143,6 +185,8 @@ def stack_(
         raise ValueError(f"[init] start: expected {' | '.join(STACK_INITS)}, got {start!r}")
     if real("init", "scale", scale) != 1 and start not in ("orthogonal", "identity"):
         raise ValueError(message("init", "scale", f"1 with {start}", str(scale), "orthogonal and identity read it"))
+    if _SKIPPED.get():
+        return
     for name, parameter in parameters.items():
         letters = gates[_layer_of(name)]
         per_gate = name.startswith(("weight_ih", "weight_hh", "weight_delay", "bias_ih", "bias_hh"))
@@ -204,6 +248,8 @@ def gate_biases_(
         real("init", "forget_bias", forget_bias)
     if chrono is not None and not real("init", "chrono", chrono) > 2:
         raise ValueError(f"[init] chrono: expected a number of steps above 2, got {chrono}")
+    if _SKIPPED.get():
+        return
     argument = "forget_bias" if chrono is None else "chrono"
     done = False
     for name, parameter in parameters.items():

@@ -19,6 +19,7 @@ from typing import Any
 from rnncore import Generator, Tensor, _core
 from rnncore._messages import message
 from rnncore.models.base import Model
+from rnncore.nn import init
 from rnncore.train.config import TrainConfig
 from rnncore.train.progress import Progress
 from rnncore.train.task import Source, State, build_model, task_class
@@ -127,7 +128,8 @@ class Checkpoint:
             ValueError: parameters that do not fit the configuration.
         """
         generator = Generator(self.generator[0])
-        model = build_model(self.task, self.model, self.assets, generator)
+        with init.skipped():
+            model = build_model(self.task, self.model, self.assets, generator)
         model.load_state_dict(self.parameters)
         generator.set_state(self.generator)
         return model
