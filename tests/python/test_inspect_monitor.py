@@ -83,12 +83,33 @@ def test_a_model_of_another_kind_has_the_flow_of_its_own_loss(tmp_path: Path) ->
 
     names = names_folder(tmp_path / "names", 20)
     run = tmp_path / "run"
-    arguments = ["train", "classify", "--train", f"{names}", "--steps", "6", "--inspect", "3", "--out", str(run)]
+    arguments = ["train", "classify", "--train", f"{names}", "--steps", "6", "--inspect", "3", "--out", str(run),
+                 "--inspect-norms", "2"]  # fmt: skip
     result = CliRunner().invoke(app, [*arguments, "--hidden", "8", "--batch", "4"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     looks = [record for record in read_log(run / "log.jsonl") if record["event"] == "inspect"]
-    assert [record["step"] for record in looks] == [3, 6]
+    assert [record["step"] for record in looks] == [2, 3, 4, 6]
+    assert ["spectra" in record for record in looks] == [False, True, False, True]
     assert all(max(next(iter(record["flow"].values()))) > 0 for record in looks), looks
+
+
+def test_norms_alone_come_more_often_than_whole_looks(tmp_path: Path) -> None:
+    plain = trained(model())
+    watched = trained(model(), inspect.Monitor(14, norms_every=4), run=RunFolder.create(tmp_path / "run"))
+    for name, value in plain.model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), watched.model.state_dict()[name].numpy(), err_msg=name)
+    last = watched.progress.step
+    looks = [record for record in read_log(tmp_path / "run" / "log.jsonl") if record["event"] == "inspect"]
+    assert [record["step"] for record in looks] == sorted({*range(4, last + 1, 4), *range(14, last + 1, 14)})
+    assert last >= 28
+    for record in looks:
+        facts = {"event", "step", "epoch", "seconds", "lag", "lag_c"}
+        whole = record["step"] % 14 == 0
+        assert record.keys() == (facts | {"gates", "dead", "spectra", "updates"} if whole else facts)
+    only = trained(model(), inspect.Monitor(None, norms_every=9, sample=0))
+    lines = [record for record in only.history if record["event"] == "inspect"]
+    assert [record["step"] for record in lines] == list(range(9, last + 1, 9))
+    assert all(max(record["lag"]["rnn.l0"]) > 0 and "spectra" not in record for record in lines)
 
 
 def test_a_text_without_line_ends_is_sampled_too() -> None:
@@ -102,6 +123,10 @@ def test_a_text_without_line_ends_is_sampled_too() -> None:
 def test_bad_options_are_named() -> None:
     with pytest.raises(ValueError, match="every: expected at least 1"):
         inspect.Monitor(0)
+    with pytest.raises(ValueError, match="norms_every: expected at least 1"):
+        inspect.Monitor(norms_every=0)
+    with pytest.raises(ValueError, match="every, norms_every: expected at least one"):
+        inspect.Monitor(None)
     with pytest.raises(ValueError, match="sample: expected 0 or more"):
         inspect.Monitor(sample=-1)
 

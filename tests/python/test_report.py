@@ -171,6 +171,31 @@ def test_what_is_missing_is_said(run: Path, tmp_path: Path) -> None:
     assert "has not logged an update yet" in write_report([empty]).read_text(encoding="utf-8")
 
 
+def test_lines_with_norms_alone_tear_no_curve(run: Path, tmp_path: Path) -> None:
+    kept = copy_of(run, tmp_path / "norms", "config.json", "log.jsonl")
+    records = read_log(kept / "log.jsonl")
+    for index, record in enumerate(record for record in records if record["event"] == "inspect"):
+        if index % 3:
+            for name in ("gates", "dead", "spectra", "updates"):
+                del record[name]
+    (kept / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    before, after = (all_figures([Run.read(folder)]) for folder in (run, kept))
+    assert [figure.title for figure in before] == [figure.title for figure in after]
+    looks = len([record for record in records if record["event"] == "inspect"])
+    for figure in after:
+        if isinstance(figure, HeatMap):
+            assert len(figure.x) == looks
+        elif figure.key in ("updates", "spectra", "gates") and isinstance(figure, Chart):
+            for curve in figure.curves:
+                assert len(curve.x) == (looks + 2) // 3
+                assert np.isfinite(curve.y).all()
+    Reader(write_report([kept]).read_text(encoding="utf-8"))
+    only = [{name: r[name] for name in ("event", "step", "lag")} for r in records if r["event"] == "inspect"]
+    (kept / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in only))
+    assert "flow" in {figure.key for figure in all_figures([Run.read(kept)])}
+    Reader(write_report([kept]).read_text(encoding="utf-8"))
+
+
 def test_foreign_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("Dear reader")
     for command in ("report", "plot", "watch"):

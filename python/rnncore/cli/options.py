@@ -39,6 +39,9 @@ CheckpointSteps = Annotated[int | None, typer.Option("--checkpoint-steps", metav
 Inspect = Annotated[
     int | None, typer.Option("--inspect", metavar="N", help="Look inside every N updates (report, plot, watch).")
 ]
+InspectNorms = Annotated[
+    int | None, typer.Option("--inspect-norms", metavar="N", help="Every N updates the gradient norms alone.")
+]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files to RUN.")]
 Force = Annotated[bool, typer.Option("--force", help="Take the place of a run in --out.")]
 Out = Annotated[

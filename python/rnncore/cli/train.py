@@ -95,10 +95,11 @@ def finish(trainer: Trainer) -> TrainResult:
     from rnncore.train.saving import describe_run
 
     trainer.callbacks.insert(0, TrainingProgress(Console()))
-    if trainer.config.inspect_every is not None:
+    looks = (trainer.config.inspect_every, trainer.config.inspect_norms)
+    if looks != (None, None):
         from rnncore.inspect import Monitor
 
-        trainer.callbacks.append(Monitor(trainer.config.inspect_every))
+        trainer.callbacks.append(Monitor(looks[0], norms_every=looks[1]))
     run = trainer.require_run()
     run.write_config(describe_run(trainer))
     result = trainer.fit()

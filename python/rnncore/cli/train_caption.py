@@ -41,6 +41,7 @@ def caption(
     patience: options.Patience = None,
     seed: options.Seed = 0,
     inspect: options.Inspect = None,
+    inspect_norms: options.InspectNorms = None,
     threads: int | None = THREADS,
     checkpoint_steps: options.CheckpointSteps = None,
     tensorboard: options.TensorBoard = False,
@@ -62,7 +63,7 @@ def caption(
     config = TrainConfig(
         epochs=epochs, steps=steps, batch=batch, optimizer=optimizer, lr=lr, weight_decay=weight_decay,
         clip_norm=clip, schedule=schedule, warmup_steps=warmup, patience=patience, seed=seed,
-        inspect_every=inspect,
+        inspect_every=inspect, inspect_norms=inspect_norms,
         checkpoint_steps=checkpoint_steps,
     )  # fmt: skip
     set_threads(threads)

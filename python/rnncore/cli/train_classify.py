@@ -55,6 +55,7 @@ def classify(
     threads: int | None = THREADS,
     checkpoint_steps: options.CheckpointSteps = None,
     inspect: options.Inspect = None,
+    inspect_norms: options.InspectNorms = None,
     tensorboard: options.TensorBoard = False,
     out: options.Out = None,
     force: options.Force = False,
@@ -77,7 +78,7 @@ def classify(
     config = TrainConfig(
         epochs=epochs, steps=steps, batch=batch, optimizer=optimizer, lr=lr, weight_decay=weight_decay,
         clip_norm=clip, schedule=schedule, warmup_steps=warmup, patience=patience, seed=seed,
-        checkpoint_steps=checkpoint_steps, inspect_every=inspect,
+        checkpoint_steps=checkpoint_steps, inspect_every=inspect, inspect_norms=inspect_norms,
     )  # fmt: skip
     set_threads(threads)
     source = ClassSource(

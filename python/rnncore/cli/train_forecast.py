@@ -52,6 +52,7 @@ def forecast(
     patience: options.Patience = 3,
     seed: options.Seed = 0,
     inspect: options.Inspect = None,
+    inspect_norms: options.InspectNorms = None,
     threads: int | None = THREADS,
     tensorboard: options.TensorBoard = False,
     out: Path | None = typer.Option(None, "--out", metavar="RUN", help="The run folder; default: runs/<file's name>."),
@@ -89,7 +90,7 @@ def forecast(
     config = TrainConfig(
         epochs=epochs, steps=steps, batch=batch, optimizer=optimizer, lr=lr, weight_decay=weight_decay,
         clip_norm=clip, schedule=schedule, decay=decay, patience=patience, seed=seed,
-        inspect_every=inspect,
+        inspect_every=inspect, inspect_norms=inspect_norms,
     )  # fmt: skip
     start(model, task, config, out=out, name=data.name.split(".")[0], force=force, tensorboard=tensorboard)
 

@@ -202,6 +202,7 @@ def language_model(
     threads: int | None = THREADS,
     checkpoint_steps: options.CheckpointSteps = None,
     inspect: options.Inspect = None,
+    inspect_norms: options.InspectNorms = None,
     tensorboard: options.TensorBoard = False,
     out: Path | None = typer.Option(None, "--out", metavar="RUN", help="The run folder; default: runs/<text's name>."),
     force: options.Force = False,
@@ -223,7 +224,7 @@ def language_model(
         bptt=bptt, bptt_back=bptt_back, vary_bptt=vary_bptt, reduction=reduction, optimizer=optimizer, nonmono=nonmono,
         lr=lr, momentum=momentum, weight_decay=weight_decay, clip_norm=clip, clip_value=clip_value, schedule=schedule,
         warmup_steps=warmup, decay=decay, decay_after=decay_after, patience=patience, seed=seed,
-        checkpoint_steps=checkpoint_steps, inspect_every=inspect,
+        checkpoint_steps=checkpoint_steps, inspect_every=inspect, inspect_norms=inspect_norms,
     )  # fmt: skip
     set_threads(threads)
     source = TextSource(

@@ -33,6 +33,7 @@ def music(
     patience: options.Patience = 10,
     seed: options.Seed = 0,
     inspect: options.Inspect = None,
+    inspect_norms: options.InspectNorms = None,
     threads: int | None = THREADS,
     tensorboard: options.TensorBoard = False,
     out: Path | None = typer.Option(None, "--out", metavar="RUN", help="The run folder; default: runs/<file's name>."),
@@ -56,6 +57,6 @@ def music(
     config = TrainConfig(
         epochs=epochs, steps=steps, batch=batch, optimizer=optimizer, lr=lr, weight_decay=weight_decay,
         clip_norm=clip, schedule=schedule, decay=decay, patience=patience, seed=seed,
-        inspect_every=inspect,
+        inspect_every=inspect, inspect_norms=inspect_norms,
     )  # fmt: skip
     start(model, task, config, out=out, name=data.name.split(".")[0], force=force, tensorboard=tensorboard)

@@ -50,6 +50,7 @@ def seq2seq(
     patience: options.Patience = None,
     seed: options.Seed = 0,
     inspect: options.Inspect = None,
+    inspect_norms: options.InspectNorms = None,
     threads: int | None = THREADS,
     checkpoint_steps: options.CheckpointSteps = None,
     tensorboard: options.TensorBoard = False,
@@ -73,7 +74,7 @@ def seq2seq(
         epochs=epochs, steps=steps, batch=batch, optimizer=optimizer, lr=lr, weight_decay=weight_decay,
         clip_norm=clip, schedule=schedule, warmup_steps=warmup, decay=decay, decay_after=decay_after,
         patience=patience, seed=seed, checkpoint_steps=checkpoint_steps,
-        inspect_every=inspect,
+        inspect_every=inspect, inspect_norms=inspect_norms,
     )  # fmt: skip
     set_threads(threads)
     source = PairSource(

@@ -48,6 +48,7 @@ def speech(
     patience: options.Patience = None,
     seed: options.Seed = 0,
     inspect: options.Inspect = None,
+    inspect_norms: options.InspectNorms = None,
     threads: int | None = THREADS,
     tensorboard: options.TensorBoard = False,
     out: Path | None = typer.Option(
@@ -82,6 +83,6 @@ def speech(
     config = TrainConfig(
         epochs=epochs, steps=steps, batch=batch, optimizer=optimizer, lr=lr, weight_decay=weight_decay,
         clip_norm=clip, schedule=schedule, decay=decay, patience=patience, seed=seed,
-        inspect_every=inspect,
+        inspect_every=inspect, inspect_norms=inspect_norms,
     )  # fmt: skip
     start(model, task, config, out=out, name=data.name.split(".")[0], force=force, tensorboard=tensorboard)

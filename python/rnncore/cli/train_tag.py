@@ -51,6 +51,7 @@ def tag(
     threads: int | None = THREADS,
     checkpoint_steps: options.CheckpointSteps = None,
     inspect: options.Inspect = None,
+    inspect_norms: options.InspectNorms = None,
     tensorboard: options.TensorBoard = False,
     out: options.Out = None,
     force: options.Force = False,
@@ -74,7 +75,7 @@ def tag(
     config = TrainConfig(
         epochs=epochs, steps=steps, batch=batch, optimizer=optimizer, lr=lr, weight_decay=weight_decay,
         clip_norm=clip, schedule=schedule, warmup_steps=warmup, patience=patience, seed=seed,
-        checkpoint_steps=checkpoint_steps, inspect_every=inspect,
+        checkpoint_steps=checkpoint_steps, inspect_every=inspect, inspect_norms=inspect_norms,
     )  # fmt: skip
     set_threads(threads)
     source = TagSource(

@@ -30,11 +30,13 @@ class Monitor(Callback):
     step of a piece of the training text (a language model's; `lag_c` the same for c); for other models ``flow``: mean
     ||dL/dh_t|| for t = 0.., L the loss of the batch; ``gates``: histogram, and the shares of saturated values; ``dead``
     units; ``spectra``: by gate the spectral radius and norm of the recurrent weights; ``updates``: by parameter the
-    ratio of the last update to the weights. What could not be looked at is said in ``missing``. Training goes on bit
+    ratio of the last update to the weights. What could not be looked at is said in ``missing``. With `norms_every` there
+    are lines between with the norms alone (``lag``, ``lag_c`` or ``flow``) at a fifth of the cost. Training goes on bit
     for bit as without it.
 
     Args:
-        every: updates between two looks. Default: 100.
+        every: updates between two looks; None: never, the norms alone. Default: 100.
+        norms_every: updates between two lines of norms, where no whole look is due. Default: none.
         rows: streams of a language model that are read for it. Default: 8.
         sample: tokens that a language model with a vocabulary writes after each epoch; 0: none. Default: 200.
 
@@ -50,8 +52,13 @@ class Monitor(Callback):
         ['step', 'inspect', 'step', 'inspect', 'step', 'epoch', 'sample']
     """
 
-    def __init__(self, every: int = 100, *, rows: int = 8, sample: int = 200) -> None:
-        self.every = positive("monitor", "every", every)
+    def __init__(
+        self, every: int | None = 100, *, norms_every: int | None = None, rows: int = 8, sample: int = 200
+    ) -> None:
+        if every is None and norms_every is None:
+            raise ValueError(message("monitor", "every, norms_every", "at least one of them", "neither"))
+        self.every = None if every is None else positive("monitor", "every", every)
+        self.norms_every = None if norms_every is None else positive("monitor", "norms_every", norms_every)
         self.rows = positive("monitor", "rows", rows)
         if sample < 0:
             raise ValueError(message("monitor", "sample", "0 or more", str(sample)))
@@ -65,10 +72,11 @@ class Monitor(Callback):
     def on_step(self, trainer: Trainer, loss: float, grad_norm: float) -> None:
         """Look, if it is time."""
         step = trainer.progress.step
-        if step % self.every == 0:
+        whole = _due(step, self.every)
+        if whole or _due(step, self.norms_every):
             start = time.perf_counter()
             record: Record = {"event": "inspect", "step": step, "epoch": trainer.progress.epoch + 1}
-            record |= self.look(trainer)
+            record |= self.look(trainer) if whole else self.norms(trainer)
             record["seconds"] = time.perf_counter() - start
             trainer.write(record)
         self._remember(trainer)
@@ -88,15 +96,8 @@ class Monitor(Callback):
 
     def look(self, trainer: Trainer) -> Record:
         """The numbers of one line, of the model as it is."""
-        record: Record = {}
         model = trainer.model
-        try:
-            with watched(model) as watch:
-                is_text = isinstance(trainer.task, LanguageModelTask)
-                (self._lags if is_text else self._flow)(trainer, watch, record)
-                _add_states(watch.layers, record)
-        except ValueError as error:
-            record["missing"] = str(error)
+        record = self._watched(trainer, states=True)
         hidden = max((p.shape[-1] for name, p in model.named_parameters() if "weight_hh" in name), default=0)
         spectra: dict[str, dict[str, list[float | None]]] = {}
         try:
@@ -111,9 +112,26 @@ class Monitor(Callback):
             record["updates"] = {name: _short([ratio])[0] for name, ratio in ratios.items()}
         return record
 
+    def norms(self, trainer: Trainer) -> Record:
+        """The gradient norms alone."""
+        return self._watched(trainer, states=False)
+
+    def _watched(self, trainer: Trainer, *, states: bool) -> Record:
+        """What a forward and a backward pass show: gradients, and with `states` gates and dead units."""
+        record: Record = {}
+        try:
+            with watched(trainer.model) as watch:
+                is_text = isinstance(trainer.task, LanguageModelTask)
+                (self._lags if is_text else self._flow)(trainer, watch, record)
+                if states:
+                    _add_states(watch.layers, record)
+        except ValueError as error:
+            record["missing"] = str(error)
+        return record
+
     def _remember(self, trainer: Trainer) -> None:
-        """Before an update after which it is time: the parameters, to see how far it moves them."""
-        due = (trainer.progress.step + 1) % self.every == 0
+        """Before an update after which a whole look is due: the parameters, to see how far it moves them."""
+        due = _due(trainer.progress.step + 1, self.every)
         self._before = weights_of(trainer.model) if due else None
 
     def _lags(self, trainer: Trainer, watch: Any, record: Record) -> None:
@@ -123,7 +141,8 @@ class Monitor(Callback):
         steps = min(trainer.config.window, len(tokens) - 1)
         rows = max(min(self.rows, (len(tokens) - 1) // steps), 1)
         streams = Streams(tokens, batch=rows, bptt=steps)
-        piece = streams.chunk(trainer.progress.step // self.every % len(streams))
+        between = min(each for each in (self.every, self.norms_every) if each is not None)
+        piece = streams.chunk(trainer.progress.step // between % len(streams))
         features, _ = model.features(piece.inputs)
         loss = model.head_loss(features[-1:], piece.targets[-1:], reduction="sum")
         loss.backward()
@@ -137,6 +156,10 @@ class Monitor(Callback):
         loss, _, _ = trainer.feed.loss(trainer.model, progress.epoch, progress.chunk - 1, None)
         loss.backward()
         record["flow"] = {layer.name: _short(_means(layer.dh)) for layer in watch.layers}
+
+
+def _due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0
 
 
 def _add_states(layers: list[WatchedLayer], record: Record) -> None:

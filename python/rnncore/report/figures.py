@@ -240,20 +240,20 @@ def _spectra(looks: list[dict[str, Any]], prefix: str) -> Iterator[Chart]:
 
 
 def _health(looks: list[dict[str, Any]], prefix: str) -> Iterator[Chart]:
-    x = np.array([look["step"] for look in looks], dtype=np.float64)
+    def curve(name: str, kind: str) -> Curve:
+        those = [look for look in looks if name in _mapping(look.get(kind))]  # not the lines with norms alone
+        x = np.array([look["step"] for look in those], dtype=np.float64)
+        values = [look[kind][name] for look in those]
+        return Curve(name, x, _floats(values if kind == "updates" else [_pair(value)[0] for value in values]))
+
     names = _keys(looks, "updates")
     if names:
-        curves = [
-            Curve(name, x, _floats([_mapping(look.get("updates")).get(name) for look in looks])) for name in names
-        ]
+        curves = [curve(name, "updates") for name in names]
         curves.sort(key=lambda curve: -float(np.nanmedian(curve.y)) if np.isfinite(curve.y).any() else 0.0)
         yield Chart("updates", f"{prefix}update over weight", "ratio", tuple(curves[:8]), log_y=True)
     layers = _keys(looks, "dead")
     if layers:
-        curves = [
-            Curve(layer, x, _floats([_pair(_mapping(look.get("dead")).get(layer))[0] for look in looks]))
-            for layer in layers
-        ]
+        curves = [curve(layer, "dead") for layer in layers]
         if any(np.nanmax(curve.y, initial=0.0) > 0 for curve in curves):
             yield Chart("dead", f"{prefix}dead units", "units", tuple(curves))
 

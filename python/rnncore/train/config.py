@@ -52,6 +52,7 @@ class TrainConfig:
         checkpoint_seconds: a checkpoint at least this often (and after each epoch); default 60.
         checkpoint_steps: a checkpoint every so many updates; default: by time alone.
         inspect_every: on the command line: `inspect.Monitor` looks inside every so many updates; default: never.
+        inspect_norms: the same for the gradient norms alone.
     """
 
     epochs: int | None = None
@@ -83,13 +84,14 @@ class TrainConfig:
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
     inspect_every: int | None = None
+    inspect_norms: int | None = None
 
     def __post_init__(self) -> None:
         if self.epochs is None and self.steps is None and self.minutes is None:
             object.__setattr__(self, "epochs", 10)
         for name in ("batch", "bptt", "nonmono", "decay_every", "eval_batch", "log_every"):
             self._at_least(name, 1)
-        for name in ("epochs", "steps", "patience", "checkpoint_steps", "inspect_every"):
+        for name in ("epochs", "steps", "patience", "checkpoint_steps", "inspect_every", "inspect_norms"):
             if getattr(self, name) is not None:
                 self._at_least(name, 1)
         for name in ("warmup_steps", "decay_after", "plateau_patience", "seed"):
