@@ -30,9 +30,9 @@ class Monitor(Callback):
     step of a piece of the training text (a language model's; `lag_c` the same for c); for other models ``flow``: mean
     ||dL/dh_t|| for t = 0.., L the loss of the batch; ``gates``: histogram, and the shares of saturated values; ``dead``
     units; ``spectra``: by gate the spectral radius and norm of the recurrent weights; ``updates``: by parameter the
-    ratio of the last update to the weights. What could not be looked at is said in ``missing``. With `norms_every` there
-    are lines between with the norms alone (``lag``, ``lag_c`` or ``flow``) at a fifth of the cost. Training goes on bit
-    for bit as without it.
+    ratio of the last update to the weights. What could not be looked at is said in ``missing``. Between whole looks
+    `norms_every` gives lines with the norms alone (``lag``, ``lag_c`` or ``flow``) at a fifth of the cost. Training
+    goes on bit for bit as without it.
 
     Args:
         every: updates between two looks; None: never, the norms alone. Default: 100.
