@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from rnncore.convert._errors import refusal
 from rnncore.convert._onnx_cells import LayerNode, describe_layer
 from rnncore.convert._onnx_writer import Writer
@@ -22,6 +24,8 @@ def write_stack(writer: Writer, name: str, leaf: Any, value: str, prefix: str) -
         value = writer.node("Transpose", [value], f"{name}.time_first", perm=[1, 0, 2])
     layers = [describe_layer(leaf, facts, k, place) for k in range(len(facts["layers"]))]
     states = _States(writer, prefix, layers, 2 if facts["bidirectional"] else 1)
+    if facts.get("learn_initial_state"):
+        states.begin_learnt(name, leaf)
     below = [value]  # the input, then the output of each layer
     for k, layer in enumerate(layers):
         own = f"{name}.l{k}"
@@ -38,8 +42,6 @@ def write_stack(writer: Writer, name: str, leaf: Any, value: str, prefix: str) -
 def _refuse(facts: dict[str, Any], place: str) -> None:
     """What ONNX' nodes cannot do."""
     lacking = [key for key in ("delays", "period", "proj_size") if any(key in layer for layer in facts["layers"])]
-    if facts.get("learn_initial_state"):
-        lacking.append("learn_initial_state")
     if lacking:
         raise refusal(_OPERATION, place, "a stack that ONNX can express", ", ".join(lacking))
 
@@ -127,6 +129,20 @@ class _States:
 
     def _whole_shape(self) -> list[Any]:
         return [len(self._layers) * self._directions, "N", self._layers[0].hidden_size]
+
+    def begin_learnt(self, name: str, leaf: Any) -> None:
+        """Where the input "begins" (N) says so, the learnt states stand in the place of those given."""
+        writer = self._writer
+        if all(port.name != "begins" for port in writer.inputs):
+            writer.inputs.append(writer.port("begins", "BOOL", ["N"]))
+        mask = writer.node("Unsqueeze", ["begins", writer.integers("axes_0_2", [0, 2])], f"{name}.begins")
+        endings = ["", "_reverse"][: self._directions]
+        for k, layer in enumerate(self._layers):
+            for i, kind in enumerate(layer.states):
+                rows = [getattr(leaf, f"{kind}_0_l{k}{end}").numpy() for end in endings]
+                learnt = writer.weight(f"{name}.{kind}_0.l{k}", np.stack(rows)[:, None])  # (D, 1, H)
+                given = self.before[k][i]
+                self.before[k][i] = writer.node("Where", [mask, learnt, given], f"{name}.l{k}.{kind}_first")
 
     def after(self, own: str, k: int) -> list[str]:
         """Names for the final states of layer k."""

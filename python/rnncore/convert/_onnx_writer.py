@@ -58,7 +58,7 @@ class Writer:
         return self.node("Add", [result, self.weight(f"{name}.bias", bias)], name)
 
     def reduced(self, kind: str, value: str, axis: int, name: str) -> str:
-        """ReduceSum or ReduceMean over one axis; its place in the file differs between operator sets."""
+        """ReduceSum, ReduceMean or ReduceMax over one axis; its place in the file differs between operator sets."""
         as_input = self.opset >= (13 if kind == "ReduceSum" else 18)
         if as_input:
             return self.node(kind, [value, self.integers(f"axis_{axis}", [axis])], name, keepdims=0)

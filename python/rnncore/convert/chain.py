@@ -1,13 +1,18 @@
-"""Chain: layers one after the other, recurrent ones among them."""
+"""Chain: layers one after the other, recurrent ones among them; and what makes one vector of a sequence."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from rnncore import _core, nn
 from rnncore._core import Tensor
+from rnncore._messages import message
+from rnncore.nn import functional as F
 
+CLUSTERED = (nn.AdaptiveLogSoftmaxWithLoss, nn.ClassSoftmax)  # in a chain: all log-probabilities (..., V)
 RECURRENT = (nn.RNN, nn.LSTM, nn.GRU, nn.MGU, nn.IndRNN, nn.Recurrent)
 
 
@@ -16,6 +21,9 @@ class Chain(nn.Module):
 
     Args:
         layers: Modules by name, first to last. A name may hold dots: "encoder.rnn".
+
+    Attributes:
+        facts: What else belongs to the model, as JSON: "vocabulary", "labels", ... Empty unless somebody sets it.
 
     Call with the first layer's input and optionally `state`, a dict by layer name as `forward_with_state` returns it;
     returns the last layer's output.
@@ -28,6 +36,7 @@ class Chain(nn.Module):
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
         super().__init__()
+        self.facts: dict[str, Any] = {}
         for name, layer in layers.items():
             setattr(self, name, layer)
 
@@ -46,6 +55,9 @@ class Chain(nn.Module):
         for name, layer in self.named_children():
             if isinstance(layer, RECURRENT):
                 input, after[name] = layer(input, before.pop(name, None))
+            elif isinstance(layer, CLUSTERED):
+                rows = layer.log_prob(input.reshape(-1, layer.in_features))
+                input = rows.reshape(*input.shape[:-1], layer.n_classes)
             else:
                 input = layer(input)
         if before:
@@ -77,6 +89,29 @@ class LastStep(nn.Module):
     def extra_repr(self) -> str:
         """The arguments."""
         return f"{self.directions}, batch_first={self.batch_first}"
+
+
+class Pool(nn.Module):
+    """The maximum or the mean over time, feature by feature: (T, N, D) -> (N, D).
+
+    Args:
+        kind: "max" or "mean".
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        if kind not in ("max", "mean"):
+            raise ValueError(message("pool", "kind", "max | mean", repr(kind)))
+        self.kind = kind
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Over all T steps."""
+        lengths = np.full(input.shape[1], input.shape[0], dtype=np.int64)
+        return (F.max_over_time if self.kind == "max" else F.mean_over_time)(input, lengths)
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return repr(self.kind)
 
 
 def leaves_of(module: nn.Module, prefix: str = "") -> dict[str, nn.Module]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,17 +12,20 @@ import numpy as np
 from rnncore import _core, nn
 from rnncore.convert._errors import refusal
 from rnncore.convert._recurrent import module_of_spec
-from rnncore.convert.chain import RECURRENT, Chain, LastStep
+from rnncore.convert.chain import RECURRENT, Chain, LastStep, Pool
+from rnncore.models.base import Model
+from rnncore.models.files import file_parameters
+from rnncore.nn import init
 
 
 def save_chain(chain: nn.Module, path: str | os.PathLike[str]) -> None:
     """Writes a chain as a model file (`rnncore::load_model` in C++): one tensor per parameter, the rest as JSON.
 
     Args:
-        chain: [Embedding], one recurrent stack, [last step], Linear, [Softmax or LogSoftmax] in this order. It becomes
-            a language model where it maps ids to as many outputs at every step; a forecaster where it has neither ids
-            nor a softmax; else a tagger or, with the last step alone, a classifier. Their outputs are logits: a softmax
-            at the end is not stored.
+        chain: [Embedding], one recurrent stack, [last step or maximum or mean], Linear, [Softmax or LogSoftmax] in this
+            order. It becomes a language model where it maps ids to as many outputs at every step; a forecaster where it
+            has neither ids nor a softmax; else a tagger or, with one output for a sequence, a classifier. Their outputs
+            are logits: a softmax at the end is not stored.
         path: The file, written atomically.
 
     Raises:
@@ -28,7 +33,7 @@ def save_chain(chain: nn.Module, path: str | os.PathLike[str]) -> None:
     """
     layers = [layer for layer in _layers(chain) if not isinstance(layer[1], nn.Dropout)]
     place = f"model file {os.fspath(path)}"
-    names: dict[str, Any] = {"embedding": nn.Embedding, "rnn": RECURRENT, "last": LastStep, "head": nn.Linear}
+    names: dict[str, Any] = {"embedding": nn.Embedding, "rnn": RECURRENT, "last": (LastStep, Pool), "head": nn.Linear}
     parts: dict[str, Any] = {}
     rest = list(layers)
     for part, kind in names.items():
@@ -38,7 +43,7 @@ def save_chain(chain: nn.Module, path: str | os.PathLike[str]) -> None:
     rest = rest[1:] if softmax else rest
     if rest or "rnn" not in parts or "head" not in parts:
         got = ", ".join(f"{name} ({type(layer).__name__})" for name, layer in layers)
-        raise refusal("convert", place, "[Embedding,] a recurrent stack, [last step,] Linear[, softmax]", got)
+        raise refusal("convert", place, "[Embedding,] a recurrent stack, [last step or pool,] Linear[, softmax]", got)
     spec = _spec(parts, softmax)
     parameters: dict[str, Any] = {}
     for part in ("embedding", "rnn", "head"):
@@ -56,9 +61,9 @@ def _layers(chain: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def _spec(parts: dict[str, Any], softmax: bool) -> Any:
     table, outputs = parts.get("embedding"), parts["head"].out_features
-    pooled = "last" in parts
-    kind = "classifier" if pooled else "tagger"
-    if table is not None and outputs == table.num_embeddings and not pooled:
+    pooled = parts.get("last")
+    kind = "tagger" if pooled is None else "classifier"
+    if table is not None and outputs == table.num_embeddings and pooled is None:
         kind = "language_model"
     elif table is None and not softmax:
         kind = "forecaster"
@@ -67,34 +72,67 @@ def _spec(parts: dict[str, Any], softmax: bool) -> Any:
         embedding_size=table.embedding_dim if table is not None else 0,
         recurrent=parts["rnn"].spec,
         kind=kind,
-        pooling="last" if pooled else "none",
+        pooling="none" if pooled is None else pooled.kind if isinstance(pooled, Pool) else "last",
         output_size=outputs,
     )
 
 
 def load_chain(path: str | os.PathLike[str]) -> Chain:
-    """The chain of a model file: embedding, rnn, last and head, as far as it has them.
+    """The chain of a model file: embedding, rnn, last, projection and head, as far as it has them.
 
     Raises:
         OSError: it is no model file, or damaged.
-        ConversionError: it pools by mean or maximum, reads characters or has a CRF.
+        ConversionError: it reads characters or has a CRF.
     """
-    spec, parameters, *_ = _core.load_model(os.fspath(path))
+    spec, parameters, vocabulary_json, _, assets_json = _core.load_model(os.fspath(path))
+    facts = {"vocabulary": json.loads(vocabulary_json), **(json.loads(assets_json) or {})}
+    return _chain(spec, parameters, facts, os.fspath(path))
+
+
+def chain_of_model(model: Model) -> Chain:
+    """The same of a model at hand, with copies of its parameters.
+
+    Raises:
+        ConversionError: it is more than a chain of layers.
+    """
+    if model.kind in ("seq2seq", "captioner"):
+        expected = "a model that is a chain of layers"
+        raise refusal("convert", type(model).__name__, expected, "a decoder that is fed its own output")
+    return _chain(model.spec(), file_parameters(model), model.assets(), type(model).__name__)
+
+
+def _chain(spec: Any, parameters: Mapping[str, Any], facts: Mapping[str, Any], place: str) -> Chain:
+    if spec.characters is not None or spec.crf:
+        raise refusal("convert", place, "no characters and no CRF", "a model with them")
+    with init.skipped():
+        chain = Chain(_layers_of(spec, next(iter(parameters.values())).dtype))
+    if spec.tie_weights:
+        parameters = {**parameters, "head.weight": parameters["embedding.weight"]}
+    chain.load_state_dict(parameters)
+    chain.facts = {name: value for name, value in facts.items() if value is not None}
+    return chain.eval()
+
+
+def _layers_of(spec: Any, dtype: str) -> dict[str, nn.Module]:
     stack = spec.recurrent
     layers: dict[str, nn.Module] = {}
-    dtype = parameters["head.bias"].dtype
     if spec.vocab_size:
         layers["embedding"] = nn.Embedding(spec.vocab_size, spec.embedding_size, dtype=dtype)
     layers["rnn"] = module_of_spec(stack, dtype)
-    if spec.pooling == "last":
-        layers["last"] = LastStep(2 if stack.bidirectional else 1)
-    elif spec.pooling != "none":
-        raise refusal("convert", os.fspath(path), "pooling none or last", spec.pooling)
-    if spec.characters is not None or spec.crf:
-        raise refusal("convert", os.fspath(path), "no characters and no CRF", "a model with them")
-    layers["head"] = nn.Linear(stack.output_size, spec.output_size, dtype=dtype)
-    if spec.tie_weights:
-        parameters = {**parameters, "head.weight": parameters["embedding.weight"]}
-    chain = Chain(layers)
-    chain.load_state_dict(parameters)
-    return chain.eval()
+    if spec.pooling != "none":
+        last = spec.pooling == "last"
+        layers["last"] = LastStep(2 if stack.bidirectional else 1) if last else Pool(spec.pooling)
+    width = stack.output_size
+    if spec.projection_size:
+        layers["projection"] = nn.Linear(width, spec.projection_size, bias=False, dtype=dtype)
+        width = spec.projection_size
+    softmax, cutoffs, div_value = spec.softmax
+    if softmax == "adaptive":
+        layers["head"] = nn.AdaptiveLogSoftmaxWithLoss(
+            width, spec.vocab_size, cutoffs, div_value, head_bias=True, dtype=dtype
+        )
+    elif softmax == "class":
+        layers["head"] = nn.ClassSoftmax(width, spec.vocab_size, cutoffs, dtype=dtype)
+    else:
+        layers["head"] = nn.Linear(width, spec.output_size, dtype=dtype)
+    return layers

@@ -9,9 +9,12 @@ from typing import Any
 
 from rnncore import _core, nn
 from rnncore.convert._errors import need, refusal
+from rnncore.convert._onnx_pooling import write_last_step, write_pool
 from rnncore.convert._onnx_stack import write_cell, write_stack
 from rnncore.convert._onnx_writer import Writer
-from rnncore.convert.chain import RECURRENT, LastStep, leaves_of
+from rnncore.convert.chain import CLUSTERED, RECURRENT, Chain, LastStep, Pool, leaves_of
+from rnncore.convert.model_files import chain_of_model
+from rnncore.models.base import Model
 
 _OPERATION = "to_onnx"
 OLDEST = 17  # LayerNormalization
@@ -23,18 +26,21 @@ def to_onnx(
     """The ONNX model that computes what `module` computes.
 
     Args:
-        module: A recurrent module or cell, Embedding, Linear, LayerNorm, Dropout, activations, a `Sequential` or
-            `Chain` of them, or a `models.LanguageModel`.
+        module: A recurrent module or cell, Embedding, Linear, LayerNorm, Dropout, activations, softmaxes with clusters,
+            a `Sequential` or `Chain` of them, or a model: a language model, classifier, tagger, forecaster,
+            polyphonic music or transcriber. What belongs to it (vocabulary, labels, ...) stands in the metadata, as
+            JSON under "rnncore.NAME".
         path: Where to write it (atomically). Default: nowhere.
         opset: The operator set, 17 or newer.
-        lengths: Whether there is an input "lengths" (N) int32. Default: no.
+        lengths: Whether there is an input "lengths" (N) int32; pooling then counts no step beyond. Default: no.
 
     Returns:
         The onnx.ModelProto. Inputs: "input", then "h_0" (layers * directions, N, H) and "c_0" of each recurrent layer;
         outputs: "output", "h_n", "c_n", shaped alike, so that feeding states back streams a sequence in pieces of any
         length. Time is the first axis unless the first recurrent layer has batch_first; a cell takes one step. With
         several recurrent modules the states are called "NAME.h_0". Where the layers of a stack differ in size, there is
-        one state per layer: "h_0.l0" (directions, N, H_0). Time and batch are free.
+        one state per layer: "h_0.l0" (directions, N, H_0). Time and batch are free. Where initial states are learnt,
+        there is an input "begins" (N) bool: True takes the learnt states in place of those given.
 
     Raises:
         ConversionError: naming the layer that ONNX cannot express.
@@ -43,7 +49,8 @@ def to_onnx(
     onnx = need(_OPERATION, "onnx", "onnx")
     if opset < OLDEST:
         raise ValueError(f"[{_OPERATION}] opset: expected {OLDEST} or newer, got {opset}")
-    leaves = leaves_of(module)
+    chain = chain_of_model(module) if isinstance(module, Model) else module
+    leaves = leaves_of(chain)
     recurrent = [name for name, leaf in leaves.items() if isinstance(leaf, RECURRENT)]
     if lengths and not recurrent:
         raise ValueError(f"[{_OPERATION}] lengths: expected a recurrent layer, got none")
@@ -53,12 +60,12 @@ def to_onnx(
     for name, leaf in leaves.items():
         value = _layer(writer, name, leaf, value, f"{name}." if len(recurrent) > 1 else "")
     writer.node("Identity", [value], "output", ["output"])
-    axes = ["N"] if any(isinstance(leaf, LastStep) for leaf in leaves.values()) else axes
+    axes = ["N"] if any(isinstance(leaf, LastStep | Pool) for leaf in leaves.values()) else axes
     writer.outputs.insert(0, writer.port("output", writer.float_kind, [*axes, "O"]))
     model = writer.model()
-    vocabulary = getattr(module, "vocabulary", None)
-    if vocabulary is not None:
-        onnx.helper.set_model_props(model, {"rnncore.vocabulary": json.dumps(vocabulary.to_json())})
+    if isinstance(chain, Chain) and chain.facts:
+        facts = {f"rnncore.{name}": json.dumps(value) for name, value in chain.facts.items() if value is not None}
+        onnx.helper.set_model_props(model, facts)
     if path is not None:
         _core.write_file_atomically(os.fspath(path), model.SerializeToString())
     return model
@@ -110,28 +117,34 @@ def _layer(writer: Writer, name: str, leaf: Any, value: str, prefix: str) -> str
     if type(leaf) in _FUNCTIONS:
         return writer.node(_FUNCTIONS[type(leaf)], [value], own)
     if isinstance(leaf, LastStep):
-        return _last_step(writer, own, leaf, value)
+        return write_last_step(writer, own, leaf, value)
+    if isinstance(leaf, Pool):
+        return write_pool(writer, own, leaf, value)
+    if isinstance(leaf, CLUSTERED):
+        return _clusters(writer, own, leaf, value)
     if isinstance(leaf, nn.Dropout):
         return value
     place = f"layer {name!r} ({type(leaf).__name__})" if name else type(leaf).__name__
     raise refusal(_OPERATION, place, "a layer that ONNX can express", type(leaf).__name__)
 
 
-def _last_step(writer: Writer, name: str, leaf: LastStep, value: str) -> str:
-    """Of the forward direction the last step, of the reverse one the first."""
-    axis = 1 if leaf.batch_first else 0
-    last = writer.integers("step_last", -1)
-    if leaf.directions == 1:
-        return writer.node("Gather", [value, last], name, axis=axis)
-    first = writer.integers("step_first", 0)
-    halves = [f"{name}.ahead", f"{name}.back"]
-    count = {"num_outputs": 2} if writer.opset >= 18 else {}
-    writer.node("Split", [value], f"{name}.split", halves, axis=2, **count)
-    ends = [
-        writer.node("Gather", [half, step], f"{half}.end", axis=axis)
-        for half, step in zip(halves, (last, first), strict=True)
-    ]
-    return writer.node("Concat", ends, name, axis=1)
+def _clusters(writer: Writer, name: str, leaf: Any, value: str) -> str:
+    """Log P(w) = log softmax(head)[w], or log softmax(head)[cluster] + log softmax(words of the cluster)[w]."""
+    bounds, weight, bias, clusters = leaf._parts()
+    head = writer.product(f"{name}.head", value, weight.numpy(), None if bias is None else bias.numpy())
+    head = writer.node("LogSoftmax", [head], f"{name}.head.log", axis=-1)
+    listed, count = bounds[0], len(clusters)  # the words that the head holds itself, and the clusters after them
+    sizes = [listed] * (listed > 0) + [1] * count
+    names = [f"{name}.listed"] * (listed > 0) + [f"{name}.{i}.log" for i in range(count)]
+    writer.node("Split", [head, writer.integers(f"{name}.sizes", sizes)], f"{name}.split", names, axis=-1)
+    parts = names[: len(names) - count]
+    for i, (projection, words, word_bias) in enumerate(clusters):
+        own = f"{name}.{i}"
+        inner = value if projection is None else writer.product(f"{own}.inner", value, projection.numpy())
+        scores = writer.product(f"{own}.words", inner, words.numpy(), None if word_bias is None else word_bias.numpy())
+        scores = writer.node("LogSoftmax", [scores], f"{own}.softmax", axis=-1)
+        parts.append(writer.node("Add", [scores, f"{own}.log"], own))
+    return writer.node("Concat", parts, f"{name}.all", axis=-1) if len(parts) > 1 else parts[0]
 
 
 _WIDTHS = ("input_size", "in_features", "size")  # what layers call the size of their input
