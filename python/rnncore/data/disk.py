@@ -84,7 +84,7 @@ def prepare(
     """Tokenise texts of any size into a folder; stopped anywhere, the same call goes on.
 
     The vocabulary is that of the training file. Without `valid` and `test` the last `valid_fraction` of its tokens is
-    for validation (for words and subwords from the start of a line on).
+    for validation (for words and subwords from the start of a line on, where there is more than one).
 
     Args:
         out: the folder.
@@ -320,8 +320,17 @@ def _parts(
     cut = total - round(valid_fraction * total)
     if vocabulary.level in _IN_LINES:
         ids = MappedIds(folder / "train.ids", np.dtype(vocabulary.dtype).str, 0, total)
-        while cut > 0 and ids[cut - 1] != vocabulary.end_id:
-            cut -= 1
+        cut = _after_line_end(ids, cut, vocabulary.end_id)
     if not 0 < cut < total:
         return parts
     return {"train": ("train", 0, cut), "valid": ("train", cut, total)}
+
+
+def _after_line_end(ids: MappedIds, cut: int, end_id: int | None) -> int:
+    """The start of the line at `cut`; `cut` itself where that is the start of the text."""
+    for stop in range(cut, 0, -BLOCK):
+        start = max(stop - BLOCK, 0)
+        ends = np.flatnonzero(ids[start:stop] == end_id)
+        if len(ends):
+            return start + int(ends[-1]) + 1
+    return cut
