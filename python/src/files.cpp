@@ -127,7 +127,7 @@ ModelInput to_input(const py::kwargs& given) {
 }
 
 void bind_model(py::module_& m) {
-  py::class_<Model>(m, "Model", "A model as C++ programs load it: forward and decode alone.")
+  py::class_<Model>(m, "Model", "A model as C++ programs load it: forward, decode and label alone.")
       .def_static(
           "load",
           [](const py::object& path) {
@@ -150,7 +150,13 @@ void bind_model(py::module_& m) {
             const ModelInput input = to_input(given);
             return without_gil([&] { return model.decode(input); });
           },
-          "Classes (N) or tags (T, N); arguments as forward.");
+          "Classes (N) or tags (T, N); arguments as forward.")
+      .def(
+          "label",
+          [](const Model& model, const std::vector<std::string>& texts) {
+            return without_gil([&] { return label(model, texts); });
+          },
+          py::arg("texts"), "The labels of each text: one of a classifier, one a word of a tagger.");
 }
 
 }  // namespace

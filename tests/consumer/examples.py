@@ -14,7 +14,7 @@ import numpy as np
 from rnncore import Generator
 from rnncore.data import Vocabulary
 from rnncore.generate import SamplingOptions, generate
-from rnncore.models import LanguageModel
+from rnncore.models import Classifier, LanguageModel, Tagger
 
 BUILD = Path(sys.argv[1])
 
@@ -34,6 +34,21 @@ def text_is_pythons(folder: Path) -> None:
     got, _ = run("sample", folder / "text.safetensors", "the ", 80, 0.7, 3)
     want = generate(model, "the ", length=80, options=SamplingOptions(temperature=0.7), seed=3)[0].text
     assert got.decode() == f"the {want}\n"
+
+
+def labels_are_pythons(folder: Path) -> None:
+    texts = ["the quick Fox", "jumps over the LAZY dog", "Ünseen"] * 40
+    words = Vocabulary.build("the quick brown fox jumps over the lazy dog", level="word")
+    letters = Vocabulary.build("abcdefghijklmnopqrstuvwxyz", unknown=True)
+    classes, tags = [f"class {n}" for n in range(5)], ["O", "B-x", "I-x", "B-y", "I-y"]
+    path = folder / "labels.safetensors"
+    classifier = Classifier(words, classes, hidden_size=8, generator=Generator(1))
+    classifier.save(path)
+    assert run("label", path, given="\n".join(texts).encode())[0].decode().splitlines() == classifier.predict(texts)
+    tagger = Tagger(words, tags, characters=letters, hidden_size=8, crf=True, lower=True, generator=Generator(1))
+    tagger.save(path)
+    got = run("label", path, given="\n".join(texts).encode())[0].decode().splitlines()
+    assert got == [" ".join(tags) for tags in tagger.predict([text.split() for text in texts])]
 
 
 def a_spike_is_found(folder: Path) -> None:
@@ -65,6 +80,7 @@ def the_effect_is_learnt(folder: Path) -> None:
 
 with tempfile.TemporaryDirectory() as name:
     text_is_pythons(Path(name))
+    labels_are_pythons(Path(name))
     a_spike_is_found(Path(name))
     the_effect_is_learnt(Path(name))
-print("examples: sample, forecaster, anomaly and effect do what they promise")
+print("examples: sample, label, forecaster, anomaly and effect do what they promise")

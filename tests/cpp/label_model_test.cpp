@@ -195,5 +195,36 @@ TEST(LabelModel, WhatDoesNotFitIsRefused) {
   EXPECT_THROW(Model(bio, fresh.named_parameters(), "null", "null", R"({"labels":[1,2,3]})"), ArgumentError);
 }
 
+// Words are looked up in lower case, their letters are read as they stand; labels are those of the best path.
+TEST(LabelModel, TextsBecomeIdsAndLabels) {
+  const ModelSpec spec = tagger(true, true, true);
+  Generator generator(1);
+  const Model fresh(spec, generator);
+  const char* const words =
+      R"({"level":"word","tokens":["<unk>","the","été","c","d","e","f","g","h"],"unknown":"<unk>"})";
+  const char* const assets = R"({"labels":["O","B-a","I-a"],"lower":true,"characters":)"
+                             R"({"level":"char","tokens":["<unk>","t","h","e","É","T","m"],"unknown":"<unk>"}})";
+  const Model model(spec, fresh.named_parameters(), words, "null", assets);
+  const std::vector<std::string> texts = {"the ÉTÉ\tthe", "", "mat the"};
+  const ModelInput input = text_input(model, texts);
+  const auto values = [](const Tensor& ids) {
+    return std::vector<std::int64_t>(ids.data<std::int64_t>(), ids.data<std::int64_t>() + ids.numel());
+  };
+  EXPECT_EQ(input.ids.shape(), (Shape{3, 3}));
+  EXPECT_EQ(values(input.ids), (std::vector<std::int64_t>{1, 0, 0, 2, 0, 1, 1, 0, 0}));
+  EXPECT_EQ(values(input.lengths), (std::vector<std::int64_t>{3, 0, 2}));
+  EXPECT_EQ(values(input.char_index), (std::vector<std::int64_t>{0, 0, 2, 1, 0, 0, 0, 0, 0}));
+  EXPECT_EQ(values(input.char_ids), (std::vector<std::int64_t>{1, 4, 6, 2, 5, 0, 3, 4, 1}));
+  const std::vector<std::vector<std::string>> labels = label(model, texts);
+  const std::vector<std::int64_t> best = values(model.decode(input));
+  ASSERT_EQ(labels[1].size(), 0u);
+  ASSERT_EQ(labels[2].size(), 2u);
+  for (std::size_t t = 0; t < 3; ++t) EXPECT_EQ(labels[0][t], model.labels()[static_cast<std::size_t>(best[3 * t])]);
+  EXPECT_THROW(text_input(model, {}), ArgumentError);
+  EXPECT_THROW(text_input(model_of(spec), texts), ArgumentError) << "no vocabularies";
+  EXPECT_THROW(Model(spec, fresh.named_parameters(), words, "null", R"({"labels":["O","B-a","I-a"],"lower":1})"),
+               ArgumentError);
+}
+
 }  // namespace
 }  // namespace rnncore

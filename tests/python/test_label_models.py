@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rnncore import Generator, Tensor, _core, models, nn
-from rnncore.data import Sentence, TagCorpus, Vocabulary, is_bio
+from rnncore.data import Sentence, TagCorpus, Vectors, Vocabulary, is_bio
 from rnncore.models import Classifier, LanguageModel, Tagger
 from rnncore.models.classifier import ClassifierBatch, pad_ids
 
@@ -158,6 +158,7 @@ def test_a_saved_classifier_predicts_the_same_bits_in_python_and_cpp(tmp_path: P
         logits = model(ClassifierBatch(lengths, ids))
     assert native.forward(ids=ids, lengths=lengths).numpy().tobytes() == logits.numpy().tobytes()
     assert [native.labels[i] for i in native.decode(ids=ids, lengths=lengths).tolist()] == model.predict(TEXTS)
+    assert native.label(TEXTS) == [[label] for label in model.predict(TEXTS)]
     drawn = model.spec().draw(Generator(3), dtype)
     for name, value in model.state_dict().items():
         assert drawn[name].numpy().tobytes() == value.numpy().tobytes(), f"C++ starts {name} otherwise"
@@ -184,6 +185,9 @@ def test_a_saved_tagger_predicts_the_same_bits_in_python_and_cpp(tmp_path: Path,
     tags = native.decode(**given).numpy()
     found = [[native.labels[i] for i in tags[:length, n]] for n, length in enumerate(batch.lengths)]
     assert found == loaded.predict(SENTENCES) == model.predict(SENTENCES)
+    assert native.label([" ".join(words) for words in SENTENCES]) == found
+    texts = ["  The CAT\u00a0sat\n", "", "ΟΔΟΣ İzmir ÉTÉ ЖУК"]
+    assert native.label(texts) == model.predict([text.split() for text in texts])
 
 
 def test_only_the_right_kind_is_loaded(tmp_path: Path) -> None:
@@ -225,8 +229,7 @@ def test_features_instead_of_tokens() -> None:
 def test_vectors_start_the_embedding() -> None:
     model = classifier(embedding_size=2)
     before = np.array(model.embedding.weight.detach().numpy())
-    rows, found = np.full((len(WORDS), 2), 7.0), np.arange(len(WORDS)) == 3
-    model.use_vectors(rows, found)
+    model.use_vectors(Vectors(np.full((len(WORDS), 2), 7.0), np.arange(len(WORDS)) == 3))
     after = model.embedding.weight.detach().numpy()
     assert after[3].tolist() == [7, 7]
     assert np.delete(after, 3, 0).tolist() == np.delete(before, 3, 0).tolist()

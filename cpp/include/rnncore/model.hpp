@@ -133,6 +133,11 @@ class RNNCORE_EXPORT Model {
   bool has_vocabulary() const { return vocabulary_ != nullptr; }
   const Vocabulary& vocabulary() const;  // ArgumentError: it has none, or one of a level that C++ does not read
   void set_vocabulary(const Vocabulary& vocabulary);
+  // Of a model with characters: the asset "characters"; null: there is none.
+  const Vocabulary* character_vocabulary() const { return characters_.get(); }
+  bool lower() const {
+    return lower_;
+  }  // words are looked up in lower case (characters keep theirs): the asset "lower"
   const std::string& vocabulary_json() const { return vocabulary_json_; }  // "null", or one object
   const std::string& training_json() const { return training_json_; }      // facts about the training run, or "null"
   // What else belongs to the model, or "null": "labels" (below), and whatever Python's classes keep there.
@@ -156,7 +161,8 @@ class RNNCORE_EXPORT Model {
   Model() = default;
   ModelSpec spec_;
   NamedTensors parameters_;
-  std::shared_ptr<const Vocabulary> vocabulary_;
+  std::shared_ptr<const Vocabulary> vocabulary_, characters_;
+  bool lower_ = false;
   std::string vocabulary_json_ = "null", training_json_ = "null", assets_json_ = "null";
   std::vector<std::string> labels_;
 };

@@ -5,6 +5,7 @@
 #include "rnncore/context.hpp"
 #include "rnncore/error.hpp"
 #include "rnncore/explain.hpp"
+#include "rnncore/labelling.hpp"
 #include "rnncore/linalg.hpp"
 #include "rnncore/model.hpp"
 #include "rnncore/ops.hpp"

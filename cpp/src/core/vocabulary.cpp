@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "core/utf8.h"
+#include "core/words.h"
 #include "rnncore/error.hpp"
 
 namespace rnncore {
@@ -26,26 +27,6 @@ std::string code_point(char32_t point) {
 std::string quoted(std::string_view text) {
   constexpr std::size_t kLongest = 80;
   return "'" + utf8_repaired(text.substr(0, kLongest)) + (text.size() > kLongest ? "..." : "") + "'";
-}
-
-[[noreturn]] void refuse_encoding(std::size_t at) {
-  throw_argument("encode", "text", "UTF-8", "other bytes at byte " + std::to_string(at));
-}
-
-// The words of a line without its end: pieces between white space.
-template <typename F>
-void each_word(std::string_view line, std::size_t offset, const F& f) {
-  std::size_t begin = 0;
-  for (std::size_t at = 0; at < line.size();) {
-    const Utf8Character c = utf8_at(line, at);
-    if (!c.valid) refuse_encoding(offset + at);
-    if (is_white_space(c.point)) {
-      if (at > begin) f(line.substr(begin, at - begin));
-      begin = at + c.size;
-    }
-    at += c.size;
-  }
-  if (begin < line.size()) f(line.substr(begin));
 }
 
 std::string_view stripped(std::string_view text) {

@@ -69,17 +69,29 @@ void check_facts(const char* key, const io::Json& value) {
 }
 
 // Null where there is none, or one of a level that only Python reads (as subwords are).
-std::shared_ptr<const Vocabulary> read_vocabulary(const ModelSpec& spec, const io::Json& value) {
-  check_facts("vocabulary", value);
+std::shared_ptr<const Vocabulary> read_vocabulary(const std::string& key, std::int64_t size, const io::Json& value) {
+  check_facts(key.c_str(), value);
   if (value.is_null()) return nullptr;
   const auto level = value.find("level");
-  if (level == value.end() || !level->is_string()) throw io::JsonError("vocabulary.level: expected a string, got none");
+  if (level == value.end() || !level->is_string()) throw io::JsonError(key + ".level: expected a string, got none");
   if (*level != "char" && *level != "byte" && *level != "word") return nullptr;
   auto vocabulary = std::make_shared<const Vocabulary>(io::vocabulary_from_json(value));
-  if (vocabulary->size() != spec.vocab_size)
-    throw io::JsonError("vocabulary.tokens: expected an array of vocab_size = " + std::to_string(spec.vocab_size) +
-                        " entries, got " + std::to_string(vocabulary->size()));
+  if (vocabulary->size() != size)
+    throw io::JsonError(key + ".tokens: expected an array of vocab_size = " + std::to_string(size) + " entries, got " +
+                        std::to_string(vocabulary->size()));
   return vocabulary;
+}
+
+std::shared_ptr<const Vocabulary> read_characters(const ModelSpec& spec, const io::Json& assets) {
+  if (spec.characters.vocab_size == 0 || !assets.is_object() || !assets.contains("characters")) return nullptr;
+  return read_vocabulary("assets.characters", spec.characters.vocab_size, assets["characters"]);
+}
+
+bool read_lower(const io::Json& assets) {
+  if (!assets.is_object() || !assets.contains("lower")) return false;
+  if (!assets["lower"].is_boolean())
+    throw io::JsonError("assets.lower: expected true or false, got " + io::describe(assets["lower"]));
+  return assets["lower"].get<bool>();
 }
 
 std::vector<std::string> read_labels(const ModelSpec& spec, const io::Json& assets) {
@@ -114,7 +126,9 @@ struct ModelBuilder {
       }
     };
     collect([&] { check_facts("training", training); });
-    collect([&] { model.vocabulary_ = read_vocabulary(spec, vocabulary); });
+    collect([&] { model.vocabulary_ = read_vocabulary("vocabulary", spec.vocab_size, vocabulary); });
+    collect([&] { model.characters_ = read_characters(spec, assets); });
+    collect([&] { model.lower_ = read_lower(assets); });
     collect([&] { model.labels_ = read_labels(spec, assets); });
     if (!problems.empty()) throw io::JsonError(joined(problems));
     model.vocabulary_json_ = io::dump_json(vocabulary);
