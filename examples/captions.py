@@ -13,21 +13,18 @@ from __future__ import annotations
 
 import argparse
 import csv
-import gzip
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 import rnncore
-from rnncore.data import CaptionCorpus, Captioned, build_vocabulary, stratified_split
+from rnncore.data import CaptionCorpus, Captioned, build_vocabulary, digits8x8, stratified_split
 from rnncore.models import Captioner
 from rnncore.train import KeepBest, TrainConfig, Trainer
 from rnncore.train.caption import CaptionTask
 
-DIGITS = Path(__file__).resolve().parent / "data" / "digits8x8.csv.gz"
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -54,9 +51,8 @@ def main() -> None:
     if args.quick:
         args.hidden, args.epochs = 64, 12
 
-    with gzip.open(DIGITS, "rt") as file:
-        table = np.loadtxt(file, delimiter=",")
-    pixels, captions = table[:, :64] / 16, [NAMES[int(label)] for label in table[:, 64]]
+    pixels, digits = digits8x8()
+    captions = [NAMES[digit] for digit in digits]
     rest, test = stratified_split(captions, 0.2, args.seed)
     inner, held = stratified_split([captions[n] for n in rest], 0.1, args.seed + 1)
     parts = [rest[inner], rest[held], test]

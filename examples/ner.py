@@ -55,7 +55,7 @@ def main() -> None:
         generator=rnncore.Generator(args.seed),
     )
     if args.vectors:
-        model.use_vectors(*load_vectors(args.vectors, corpus.vocabulary, 100))
+        model.use_vectors(load_vectors(args.vectors, corpus.vocabulary, 100))
     config = TrainConfig(epochs=args.epochs, batch=16, lr=lr, schedule="cosine", seed=args.seed)
     start = time.perf_counter()
     Trainer(model, task, config, callbacks=[KeepBest(), PrintEpochs()]).fit()

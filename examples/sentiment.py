@@ -37,7 +37,7 @@ def train(corpus: ClassCorpus, args: argparse.Namespace, seed: int) -> Classifie
         generator=rnncore.Generator(seed),
     )
     if args.vectors:
-        model.use_vectors(*load_vectors(args.vectors, corpus.vocabulary, args.embedding))
+        model.use_vectors(load_vectors(args.vectors, corpus.vocabulary, args.embedding))
     config = TrainConfig(
         epochs=args.epochs, batch=args.batch, lr=args.lr, weight_decay=args.weight_decay, optimizer="adamw",
         schedule="cosine", seed=seed,

@@ -17,7 +17,9 @@ Rows = NDArray[np.int64]
 Step = Callable[[Rows, Rows], NDArray[Any]]
 """``step(tokens, rows)``: row i goes on with ``tokens[i]`` from where row ``rows[i]`` of the call before stood; gives
 log-probabilities (R, V) of what comes next. In the first call the rows are 0..N-1, the N beginnings; later row
-``b * N + n`` is hypothesis b of beginning n."""
+``b * N + n`` is hypothesis b of beginning n: what is known of a beginning is worked out once and shared by all."""
+Ended = Callable[[tuple[int, ...]], bool]
+"""Whether a hypothesis with these tokens is at its end, as a stop token would end it: a stop string has come, say."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,15 @@ class Hypothesis:
         tokens: without the stop token.
         log_prob: the sum of the tokens' log-probabilities in nats, the stop token's included.
         score: `log_prob` over the length penalty, what hypotheses are ranked by; of drawn ones `log_prob`.
-        finished: whether it ends in a stop token; else the search ended first.
+        finished: whether it ended by itself; else the search ended first.
+        log_probs: of each token, a stop token's last.
     """
 
     tokens: tuple[int, ...]
     log_prob: float
     score: float
     finished: bool
+    log_probs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Sampling:
         top_k: choose among the k likeliest tokens; 0 (default): among all.
         top_p: choose among the likeliest tokens that together have this probability; default 1: all.
         seed: of the random numbers; default 0.
-        first: the number of the first text, where texts come one after another: text i depends on (seed, i); default 0.
+        first: the number of the first beginning, where they come one after another: a text depends on seed, number of
+            its beginning and its own number among that beginning's texts; default 0.
     """
 
     temperature: float = 1.0
@@ -78,6 +83,7 @@ def beam_search(
     beams: int = 5,
     max_length: int | Sequence[int] = 100,
     stop: Collection[int] = (),
+    ended: Ended | None = None,
     alpha: float = 0.0,
     top: int = 1,
 ) -> list[list[Hypothesis]]:
@@ -94,6 +100,7 @@ def beam_search(
         beams: default 5.
         max_length: tokens, the stop token among them, at most; of all, or of each beginning (N,). Default: 100.
         stop: the tokens that end a hypothesis; default: none, all have `max_length` tokens.
+        ended: what else ends it; default: nothing.
         alpha: of `length_penalty`; default 0: short hypotheses have an advantage.
         top: hypotheses to return; default 1.
 
@@ -111,7 +118,7 @@ def beam_search(
     tokens = as_integers("beam search", "first", first)
     count = len(tokens)
     limits = _limits(max_length, count)
-    searches = [_Search(beams, frozenset(stop), alpha, int(limit)) for limit in limits]
+    searches = [_Search(beams, frozenset(stop), ended, alpha, int(limit)) for limit in limits]
     rows = np.arange(count, dtype=np.int64)
     while not all(one.done for one in searches):
         scores = _scores(step, tokens, rows)
@@ -131,47 +138,85 @@ def draw(
     first: Sequence[int] | Rows,
     sampling: Sampling,
     *,
+    samples: int = 1,
     numbers: Sequence[int] | None = None,
     max_length: int | Sequence[int] = 100,
     stop: Collection[int] = (),
-) -> list[Hypothesis]:
-    """One continuation of each of N beginnings, drawn token by token.
+    ended: Ended | None = None,
+) -> list[list[Hypothesis]]:
+    """Continuations of each of N beginnings, drawn token by token, all together; none depends on the others.
 
     Args:
         step: see `Step`.
         first: the token that each beginning goes on with (N,).
         sampling: how a token is chosen. The log-probabilities are the model's own: temperature 1, nothing left out.
-        numbers: of the texts (N,), what their random numbers depend on; default: 0..N-1. `sampling.first` is added.
+        samples: texts of each beginning; default 1.
+        numbers: of the beginnings (N,), what their random numbers depend on (plus `sampling.first`); default: 0..N-1.
         max_length: tokens, the stop token among them, at most; of all, or of each beginning (N,). Default: 100.
         stop: the tokens that end a text; default: none, all have `max_length` tokens.
+        ended: what else ends it; default: nothing.
+
+    Returns:
+        For each beginning its texts, in the order of their numbers.
 
     Example:
         >>> table = np.log([[0.1, 0.6, 0.3], [0.8, 0.1, 0.1], [0.1, 0.1, 0.8]])  # what follows tokens 0, 1, 2
-        >>> [one] = draw(lambda tokens, rows: table[tokens], [1], Sampling(temperature=0), stop=[2], max_length=5)
+        >>> [[one]] = draw(lambda tokens, rows: table[tokens], [1], Sampling(temperature=0), stop=[2], max_length=5)
         >>> one.tokens, one.finished
         ((0, 1, 0, 1, 0), False)
     """
-    tokens = as_integers("draw", "first", first).copy()
-    rows = np.arange(len(tokens))
-    limits = _limits(max_length, len(tokens))
-    generators = [Generator(sampling.seed) for _ in rows]
-    for number, generator in zip(range(len(tokens)) if numbers is None else numbers, generators, strict=True):
-        generator.set_state((sampling.seed, (sampling.first + number) << 32))  # token t: call t after it
+    positive("draw", "samples", samples)
+    beginnings = as_integers("draw", "first", first)
+    count = len(beginnings)
+    limits = np.tile(_limits(max_length, count), samples)
+    if samples > _SAMPLES or (count and int(limits.max()) > _TOKENS):
+        got = f"{samples}, {int(limits.max(initial=0))}"
+        raise ValueError(message("draw", "samples, max_length", f"at most {_SAMPLES} and {_TOKENS}", got))
+    generators = [
+        _generator(sampling, int(number), sample)
+        for sample in range(samples)
+        for number in (range(count) if numbers is None else numbers)
+    ]
+    if not count:
+        return []
+    # One step for all samples of a beginning: they part with their first token.
+    scores = np.tile(_scores(step, beginnings, np.arange(count)), (samples, 1))
+    rows = np.arange(count * samples)
+    come_from = rows % count
+    tokens = np.zeros(len(rows), dtype=np.int64)
     written: list[list[int]] = [[] for _ in rows]
-    totals, ended = [0.0] * len(rows), [False] * len(rows)
+    logs: list[list[float]] = [[] for _ in rows]
+    finished = [False] * len(rows)
     running = rows.tolist()
-    while running:
-        scores = _scores(step, tokens, rows)
+    while True:
         for n in running:
             logits = Tensor(scores[n : n + 1])
             chosen = _core.sample(logits, generators[n], sampling.temperature, sampling.top_k, sampling.top_p)
             tokens[n] = token = int(chosen.numpy()[0])
-            totals[n] += float(scores[n, token])
-            ended[n] = token in stop
-            if not ended[n]:
+            logs[n].append(float(scores[n, token]))
+            if token not in stop:
                 written[n].append(token)
-        running = [n for n in running if not ended[n] and len(written[n]) < limits[n]]
-    return [Hypothesis(tuple(written[n]), totals[n], totals[n], ended[n]) for n in rows]
+            finished[n] = token in stop or (ended is not None and ended(tuple(written[n])))
+        running = [n for n in running if not finished[n] and len(written[n]) < limits[n]]
+        if not running:
+            break
+        scores = _scores(step, tokens, come_from)
+        come_from = rows
+    made = [
+        Hypothesis(tuple(text), total := sum(each), total, done, tuple(each))
+        for text, each, done in zip(written, logs, finished, strict=True)
+    ]
+    return [made[n::count] for n in range(count)]
+
+
+# Token t of sample s of beginning n is drawn with counter n * 2^32 + s * 2^20 + t.
+_SAMPLES, _TOKENS = 1 << 12, 1 << 20
+
+
+def _generator(sampling: Sampling, number: int, sample: int) -> Generator:
+    generator = Generator(sampling.seed)
+    generator.set_state((sampling.seed, ((sampling.first + number) << 32) + sample * _TOKENS))
+    return generator
 
 
 def find(
@@ -184,22 +229,31 @@ def find(
     top: int = 1,
     sampling: Sampling | None = None,
     numbers: Sequence[int] | None = None,
+    prefix: Sequence[int] = (),
     max_length: int | Sequence[int] = 100,
     stop: Collection[int] = (),
+    ended: Ended | None = None,
 ) -> list[list[Hypothesis]]:
-    """`beam_search` with the `usual` beams and alpha where there are no others; with a `sampling` `draw`.
+    """`beam_search`, by default with the `usual` beams (but no fewer than `top`) and alpha; with a `sampling` `draw`.
+
+    The arguments that are not named here are those of the two. `top` texts of each beginning: the best, or so many
+    drawn. All of them begin with the tokens of `prefix`, which are read once for all that goes on from a beginning, and
+    stand neither in the hypotheses nor in their log-probabilities.
 
     Raises:
-        ValueError: a sampling and beams, alpha or top.
+        ValueError: a sampling and beams or alpha.
     """
+    tokens = as_integers("beam search", "first", first)
+    for token in prefix:
+        _scores(step, tokens, np.arange(len(tokens)))
+        tokens = np.full_like(tokens, token)
+    ends: dict[str, Any] = {"max_length": max_length, "stop": stop, "ended": ended}
     if sampling is None:
-        beams, alpha = usual[0] if beams is None else beams, usual[1] if alpha is None else alpha
-        return beam_search(step, first, beams=beams, alpha=alpha, top=top, max_length=max_length, stop=stop)
-    if beams is not None or alpha is not None or top != 1:
-        raise ValueError(
-            message("beam search", "sampling", "none beside beams, alpha and top", "one", "draw or search")
-        )
-    return [[one] for one in draw(step, first, sampling, numbers=numbers, max_length=max_length, stop=stop)]
+        beams, alpha = max(usual[0], top) if beams is None else beams, usual[1] if alpha is None else alpha
+        return beam_search(step, tokens, beams=beams, alpha=alpha, top=top, **ends)
+    if beams is not None or alpha is not None:
+        raise ValueError(message("beam search", "sampling", "none beside beams and alpha", "one", "draw or search"))
+    return draw(step, tokens, sampling, samples=top, numbers=numbers, **ends)
 
 
 def _limits(max_length: int | Sequence[int], count: int) -> Rows:
@@ -223,9 +277,10 @@ def _scores(step: Step, tokens: Rows, rows: Rows) -> NDArray[Any]:
 class _Search:
     """The hypotheses of one beginning."""
 
-    def __init__(self, beams: int, stop: frozenset[int], alpha: float, limit: int) -> None:
-        self._beams, self._stop, self._alpha, self._limit = beams, stop, alpha, limit
+    def __init__(self, beams: int, stop: frozenset[int], ended: Ended | None, alpha: float, limit: int) -> None:
+        self._beams, self._stop, self._ended_by, self._alpha, self._limit = beams, stop, ended, alpha, limit
         self._live: list[tuple[int, ...]] = [()]
+        self._logs: list[tuple[float, ...]] = [()]
         self._totals = np.zeros(1)  # float64: of each live hypothesis
         self._ended: list[Hypothesis] = []
         self.done = False
@@ -242,29 +297,35 @@ class _Search:
         vocabulary = log_probs.shape[1]
         totals = (self._totals[:, None] + log_probs[:live]).reshape(-1)
         stops = live * sum(0 <= token < vocabulary for token in self._stop)
+        enough = self._beams + stops if self._ended_by is None else len(totals)
         kept: list[tuple[int, int, float]] = []
-        for rank, place in enumerate(_largest(totals, self._beams + stops).tolist()):
+        for rank, place in enumerate(_largest(totals, enough).tolist()):
             hypothesis, token = divmod(place, vocabulary)
             total = float(totals[place])
             if not total > -np.inf or len(kept) == self._beams:
                 break
+            tokens, logs = self._live[hypothesis], (*self._logs[hypothesis], float(log_probs[hypothesis, token]))
             if token not in self._stop:
-                kept.append((hypothesis, token, total))
-            elif rank < self._beams:
-                self._end(self._live[hypothesis], total, finished=True)
-        self._live = [(*self._live[hypothesis], token) for hypothesis, token, _ in kept]
+                tokens = (*tokens, token)
+                if self._ended_by is None or not self._ended_by(tokens):
+                    kept.append((hypothesis, token, total))
+                    continue
+            if rank < self._beams:
+                self._end(tokens, logs, total, finished=True)
+        self._logs = [(*self._logs[one], float(log_probs[one, token])) for one, token, _ in kept]
+        self._live = [(*self._live[one], token) for one, token, _ in kept]
         self._totals = np.array([total for *_, total in kept])
         finished = len(self._ended)
         if not kept or finished >= self._beams or len(self._live[0]) >= self._limit:
-            for tokens, total in zip(self._live, self._totals.tolist(), strict=True):
+            for tokens, logs, total in zip(self._live, self._logs, self._totals.tolist(), strict=True):
                 if finished < self._beams:
-                    self._end(tokens, total, finished=False)
+                    self._end(tokens, logs, total, finished=False)
             self.done = True
         return np.array([hypothesis for hypothesis, *_ in kept], dtype=np.int64)
 
-    def _end(self, tokens: tuple[int, ...], total: float, *, finished: bool) -> None:
-        score = total / length_penalty(len(tokens) + finished, self._alpha)
-        self._ended.append(Hypothesis(tokens, total, score, finished))
+    def _end(self, tokens: tuple[int, ...], logs: tuple[float, ...], total: float, *, finished: bool) -> None:
+        score = total / length_penalty(len(logs), self._alpha)
+        self._ended.append(Hypothesis(tokens, total, score, finished, logs))
 
     def results(self, top: int) -> list[Hypothesis]:
         """The best."""

@@ -141,7 +141,7 @@ def test_texts_are_drawn_with_their_probabilities() -> None:
     chain.start = chain.state = np.repeat(chain.start, count, axis=0)
     found = draw(chain.step, [0] * count, Sampling(seed=5), max_length=LENGTH, stop=[STOP])
     seen: dict[tuple[tuple[int, ...], bool], list[Hypothesis]] = {}
-    for one in found:
+    for [one] in found:
         seen.setdefault((one.tokens, one.finished), []).append(one)
     assert len(seen) > 20
     for (tokens, finished), same in seen.items():
@@ -156,10 +156,10 @@ def test_a_drawn_text_depends_on_seed_and_number_alone() -> None:
     first, limits = [0, 1, 2, 0, 1], [4, 9, 3, 9, 9]
     chain = Chain(5)
     together = draw(chain.step, first, Sampling(1.3, 3, 0.95, seed=2, first=7), max_length=limits, stop=[STOP])
-    for n, one in enumerate(together):
+    for n, [one] in enumerate(together):
         chain.state = chain.start[n : n + 1]
         sampling = Sampling(1.3, 3, 0.95, seed=2, first=5)
-        [alone] = draw(chain.step, first[n : n + 1], sampling, numbers=[2 + n], max_length=limits[n], stop=[STOP])
+        [[alone]] = draw(chain.step, first[n : n + 1], sampling, numbers=[2 + n], max_length=limits[n], stop=[STOP])
         assert (alone.tokens, alone.finished) == (one.tokens, one.finished)
         assert alone.log_prob == pytest.approx(one.log_prob, abs=1e-12)
     chain.state = chain.start
@@ -173,17 +173,104 @@ def test_drawing_the_likeliest_is_greedy(sampling: Sampling) -> None:
     drawn = draw(chain.step, [0, 1, 2], sampling, max_length=LENGTH, stop=[STOP])
     chain.state = chain.start
     greedy = beam_search(chain.step, [0, 1, 2], beams=1, max_length=LENGTH, stop=[STOP])
-    assert [[one] for one in drawn] == greedy
+    assert drawn == greedy
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:
     chain = Chain(1)
-    for given in ({"beams": 2}, {"alpha": 0.5}, {"top": 2}):
-        with pytest.raises(ValueError, match="sampling: expected none beside beams, alpha and top"):
+    for given in ({"beams": 2}, {"alpha": 0.5}):
+        with pytest.raises(ValueError, match="sampling: expected none beside beams and alpha"):
             find(chain.step, [0], usual=(3, 1.0), sampling=Sampling(), **given)
+    with pytest.raises(ValueError, match=r"\[draw\] samples: expected at least 1, got 0"):
+        draw(chain.step, [0], Sampling(), samples=0)
+    with pytest.raises(ValueError, match="samples, max_length: expected at most 4096 and 1048576, got 5000, 100"):
+        draw(chain.step, [0], Sampling(), samples=5000)
     for options, match in (({"seed": -1}, "seed"), ({"first": -1}, "first"), ({"top_p": 0.0}, "top_p")):
         with pytest.raises(ValueError, match=match):
             draw(chain.step, [0], Sampling(**options))
     with pytest.raises(ArithmeticError, match="NaN"):
         draw(lambda tokens, rows: np.full((len(tokens), V), np.nan), [0], Sampling())
     assert draw(lambda tokens, rows: np.zeros((0, V)), [], Sampling()) == []
+
+
+class Counted(Chain):
+    """Counts the rows that were stepped."""
+
+    rows = 0
+
+    def step(self, tokens: Rows, rows: Rows) -> Any:
+        self.rows += len(rows)
+        return super().step(tokens, rows)
+
+
+def test_samples_of_a_beginning_share_its_state() -> None:
+    chain = Counted(2)
+    found = draw(chain.step, [0, 1], Sampling(seed=1), samples=50, max_length=3, stop=[STOP])
+    assert [len(each) for each in found] == [50, 50]
+    assert chain.rows == 2 + 100 + 100, "the first step is one for all samples"
+    assert len({one.tokens for one in found[0]}) > 10
+    chain.state = chain.start
+    few = draw(chain.step, [0, 1], Sampling(seed=1), samples=7, max_length=3, stop=[STOP])
+    assert [each[:7] for each in found] == few, "a sample does not depend on how many there are"
+    for n, each in enumerate(found):
+        for one in each:
+            tokens = (*one.tokens, STOP) if one.finished else one.tokens
+            assert len(one.log_probs) == len(tokens)
+            assert one.log_prob == pytest.approx(chain.log_prob(n, n, tokens), abs=1e-12)
+
+
+@pytest.mark.parametrize("options", [{"beams": 3, "alpha": 0.5, "top": 3}, {"sampling": Sampling(seed=3), "top": 4}])
+def test_a_prefix_is_read_once_and_gone_on_from(options: dict[str, Any]) -> None:
+    chain = Counted(2, seed=3)
+    prefix = [1, 2, 0]
+    found = find(chain.step, [0, 1], usual=(2, 0.0), prefix=prefix, max_length=1, **options)
+    assert chain.rows == 2 * 4
+    chain.state = chain.start
+    for first, token in zip(([0, 1], [1, 1], [2, 2]), prefix, strict=True):
+        chain.step(np.array(first), np.arange(2))
+        last = [token, token]
+    assert find(chain.step, last, usual=(2, 0.0), max_length=1, **options) == found
+    for n, each in enumerate(found):
+        for one in each:
+            whole = chain.log_prob(n, n, (*prefix, *one.tokens)) - chain.log_prob(n, n, tuple(prefix))
+            assert one.log_prob == pytest.approx(whole, abs=1e-12)
+
+
+def test_the_log_probabilities_of_tokens_are_the_chain_rules() -> None:
+    chain = Chain(2, seed=4)
+    for n, each in enumerate(beam_search(chain.step, [0, 1], beams=4, max_length=5, stop=[STOP], alpha=0.7, top=4)):
+        for one in each:
+            tokens = (*one.tokens, STOP) if one.finished else one.tokens
+            steps = [
+                chain.log_prob(n, n, tokens[: t + 1]) - chain.log_prob(n, n, tokens[:t]) for t in range(len(tokens))
+            ]
+            assert one.log_probs == pytest.approx(steps, abs=1e-12)
+            assert one.log_prob == sum(one.log_probs)
+
+
+def test_something_else_may_end_a_text() -> None:
+    """A search that ends after two equal tokens finds the best of all texts that end so or with the stop token."""
+    chain = Chain(1, seed=6)
+
+    def ended(tokens: tuple[int, ...]) -> bool:
+        return len(tokens) > 1 and tokens[-1] == tokens[-2]
+
+    wanted = []
+    for length in range(1, LENGTH + 1):
+        for tokens in product(range(V), repeat=length):
+            if any(ended(tokens[:cut]) or tokens[cut - 1] == STOP for cut in range(1, length)):
+                continue
+            if tokens[-1] == STOP or ended(tokens):
+                wanted.append((chain.log_prob(0, 0, tokens), tokens))
+    chain.state = chain.start
+    [found] = beam_search(chain.step, [0], beams=V**LENGTH, max_length=LENGTH, stop=[STOP], ended=ended, top=8)
+    for one, (total, tokens) in zip(found, sorted(wanted, reverse=True)[:8], strict=True):
+        assert one.finished
+        assert one.tokens == (tokens[:-1] if tokens[-1] == STOP else tokens)
+        assert one.log_prob == pytest.approx(total, abs=1e-12)
+    chain.state = chain.start
+    [drawn] = draw(chain.step, [0], Sampling(seed=2), samples=200, max_length=30, stop=[STOP], ended=ended)
+    assert all(one.finished for one in drawn)
+    ends = [one for one in drawn if len(one.log_probs) == len(one.tokens)]
+    assert len(ends) > 20
+    assert all(ended(one.tokens) and not any(ended(one.tokens[:cut]) for cut in range(len(one.tokens))) for one in ends)

@@ -162,6 +162,12 @@ def test_digits_are_spelt(tmp_path: Path) -> None:
     assert (tmp_path / "digits.csv").read_text().count("\n") == 1798
 
 
+def test_questions_are_answered() -> None:
+    output = run(EXAMPLES / "questions.py", "--quick")
+    right, never = (float(share) for share in re.findall(r"([\d.]+)%", output))
+    assert right > never + 10
+
+
 def test_gradients_fade_with_the_lag_in_every_network(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     picture = tmp_path / "lag.png"

@@ -97,6 +97,14 @@ def test_predict_reads_files_and_standard_input(folder: Path, tmp_path: Path) ->
     assert is_bio(record["tags"])
 
 
+@pytest.mark.parametrize("run", ["classes", "entities"])
+def test_a_file_that_is_read_at_once_gives_what_its_lines_give(folder: Path, tmp_path: Path, run: str) -> None:
+    text = "Ada saw Paris\nMcAbe\n\nwent to Rome with Ada and Bob\n" * 20
+    (tmp_path / "lines.txt").write_text(text)
+    together = inside("predict", folder / run, tmp_path / "lines.txt", "--json")
+    assert together == inside("predict", folder / run, "--json", stdin=text)
+
+
 def test_info_of_a_run_and_of_a_file(folder: Path) -> None:
     output = inside("info", folder / "classes")
     for part in ("classifier", "lstm, 12 in both directions", "3: Mac, Ov, Son", "validation accuracy", "names"):

@@ -219,12 +219,16 @@ def test_labels_that_the_training_part_lacks_are_named() -> None:
 def test_word_vectors(tmp_path: Path, header: str) -> None:
     vocabulary = Vocabulary.build("the cat sat", level="word")
     path = write(tmp_path / "v.txt.gz", header + "cat 1 2 3\nthe 0.5 -1 1e-2\ndog 9 9 9\ncat 7 7 7\n")
-    rows, found = load_vectors(path, vocabulary, 3)
-    assert rows[vocabulary.tokens.index("cat")].tolist() == [1, 2, 3], "the first counts"
-    assert sorted(token for token, there in zip(vocabulary.tokens, found, strict=True) if there) == ["cat", "the"]
+    vectors = load_vectors(path, vocabulary, 3)
+    assert vectors.rows[vocabulary.tokens.index("cat")].tolist() == [1, 2, 3], "the first counts"
+    assert sorted(token for token, there in zip(vocabulary.tokens, vectors.found, strict=True) if there) == [
+        "cat",
+        "the",
+    ]
     with pytest.raises(ValueError, match=r"v\.txt\.gz line . ?: expected a word and 4 numbers|line \d+: expected"):
         load_vectors(path, vocabulary, 4)
     broken = write(tmp_path / "b.txt", "the 1 2 3\ncat 1 x 3\n")
     with pytest.raises(ValueError, match=r"b\.txt line 2"):
         load_vectors(broken, vocabulary, 3)
-    assert load_vectors(broken, vocabulary, 3, on_error="skip")[1].sum() == 1
+    rest = load_vectors(broken, vocabulary, 3, on_error="skip")
+    assert (rest.found.sum(), rest.skipped) == (1, 1)

@@ -102,6 +102,14 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
     assert any(batches.batch(0, i).x.shape != batches.batch(1, i).x.shape for i in range(3))
 
 
+def test_batches_hold_pieces_of_about_equal_lengths() -> None:
+    lengths = np.random.default_rng(0).integers(20, 140, 229)
+    music = data.Music([data.roll_of(chords(int(length), 0)) for length in lengths])
+    batches = MusicBatches(music, MusicSource(""), TrainConfig(epochs=1, batch=8))
+    assert batches.padding < 0.05
+    assert sum(batches.batch(2, index).items for index in range(len(batches))) == lengths.sum() - 229
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", ["gru", "lstm", "rnn-tanh"])
 def test_save_load_and_cpp_give_the_same_bits(tmp_path: Path, cell: str, dtype: str) -> None:

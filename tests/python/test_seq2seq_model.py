@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from rnncore import Generator, Tensor
 from rnncore.beam import Sampling
 from rnncore.data import Subwords, Vocabulary
 from rnncore.models import Captioner, Seq2Seq, load
-from rnncore.models.seq2seq import PairBatch, _Stepper
+from rnncore.models.seq2seq import PairBatch
+from rnncore.models.translating import Stepper
 
 SOURCES, TARGETS = ["a b c d", "e", "f g a"], ["u", "v w x u", "x x"]
 
@@ -50,7 +51,7 @@ def test_a_text_in_a_batch_is_the_text_alone_and_steps_are_the_whole(options: di
         for n, text in enumerate(TARGETS):
             alone = model(batch_of(model, slice(n, n + 1))).numpy()[:, 0]
             assert np.array_equal(alone, logits[: len(text.split()) + 1, n])
-        stepper = _Stepper(model, model.encode(batch.source, batch.lengths))
+        stepper = Stepper(model, model.encode(batch.source, batch.lengths))
         for t, tokens in enumerate(batch.inputs):
             step = stepper(tokens, np.arange(3))
             np.testing.assert_allclose(step, Tensor(logits[t]).log_softmax(-1).numpy(), atol=1e-13)
@@ -147,20 +148,67 @@ def test_loss_and_all_gradients_are_pytorchs(feed: bool) -> None:
 
 def test_one_beam_is_greedy_and_many_are_exact() -> None:
     model = small(score="dot")
-    ids = [model.source_ids(text) for text in SOURCES]
-    found, memory = model.search(ids, beams=1, alpha=0.0)
+    memory = model.read(SOURCES)
+    found = model.translate(memory, beams=1, alpha=0.0)
     with model.evaluating():
-        stepper, tokens, seen = _Stepper(model, memory), np.full(3, model.target.end_id), []
+        stepper, tokens, seen = Stepper(model, memory), np.full(3, model.target.end_id), []
         for _ in range(25):
             tokens = stepper(tokens, np.arange(3)).argmax(1)
             seen.append(tokens)
-    for n, [best] in enumerate(found):
+    for n, best in enumerate(found):
         greedy = [int(step[n]) for step in seen]
-        cut = greedy.index(model.target.end_id) if model.target.end_id in greedy else len(best.tokens)
-        assert list(best.tokens) == greedy[:cut]
-    wide, _ = model.search(ids, beams=40, alpha=0.0)
-    for narrow, best in zip(found, wide, strict=True):
-        assert best[0].log_prob >= narrow[0].log_prob - 1e-12
+        cut = greedy.index(model.target.end_id) + 1 if best.finished else 2 * int(memory.lengths[n]) + 10
+        assert best.target_pieces == model.target.pieces(greedy[:cut])
+    for narrow, best in zip(found, model.translate(memory, beams=40, alpha=0.0), strict=True):
+        assert best.log_prob >= narrow.log_prob - 1e-12
+
+
+@pytest.mark.parametrize("feed", [False, True])
+@pytest.mark.parametrize("options", [{"beams": 4, "alpha": 0.0}, {"sampling": Sampling(seed=5)}])
+def test_several_translations_of_a_text_share_what_was_read(feed: bool, options: dict[str, Any]) -> None:
+    """From texts or from a memory, with a prefix: log-probabilities are the model's, weights those of each text."""
+    model = small(input_feeding=feed, seed=1)
+    memory = model.read(SOURCES)
+    state = {name: value.numpy().copy() for name, value in memory.state.items()}
+    found = model.translations(memory, top=3, prefix="v w", **options)
+    again = model.translations(SOURCES, top=3, prefix="v w", batch=2, **options)
+    assert [[one.text for one in each] for each in again] == [[one.text for one in each] for each in found]
+    assert all(np.array_equal(value.numpy(), state[name]) for name, value in memory.state.items())
+    for text, each in zip(SOURCES, found, strict=True):
+        assert len(each) == 3
+        for one in each:
+            assert one.text.startswith("v w")
+            assert one.target_pieces[:2] == ["v", "w"]
+            assert len(one.log_probs) == len(one.target_pieces) - 2
+            assert one.log_prob == pytest.approx(sum(one.log_probs), abs=1e-12)
+            ids = model.target.ids_of(one.target_pieces)  # type: ignore[union-attr]
+            with model.evaluating():
+                batch = model.batch_of([model.source_ids(text)], [ids])
+                logs = model(batch).log_softmax(-1).numpy()[:, 0]
+            np.testing.assert_allclose(one.log_probs, logs[np.arange(len(ids)), ids][2:], atol=1e-12)
+            [only] = model.translate([text], prefix=one.text, beams=1)
+            rows = min(len(only.weights), len(one.weights))
+            np.testing.assert_allclose(one.weights[:rows], only.weights[:rows], atol=1e-12)
+
+
+def test_a_stop_string_ends_a_translation_and_is_left_out() -> None:
+    model = small(seed=1)
+    free = model.translations(SOURCES, top=40, sampling=Sampling(seed=2))
+    cut = model.translations(SOURCES, top=40, sampling=Sampling(seed=2), stop=["x u", "w"])
+    changed = 0
+    for one, short in zip(chain(*free), chain(*cut), strict=True):
+        places = [one.text.index(string) for string in ("x u", "w") if string in one.text]
+        assert short.text == (one.text[: min(places)] if places else one.text)
+        changed += bool(places)
+        if places:
+            assert short.finished
+            assert len(short.log_probs) == len(short.target_pieces) <= len(one.target_pieces)
+            assert short.log_probs == one.log_probs[: len(short.log_probs)]
+    assert changed > 10
+    [found] = model.translate(["e"], prefix="w", stop=["w"], beams=1)
+    assert found.text.startswith("w"), "a stop string in the prefix does not count"
+    with pytest.raises(ValueError, match=r"\[write\] stop: expected strings of at least one character"):
+        model.translate(SOURCES, stop=["a", ""])
 
 
 @pytest.mark.parametrize("feed", [False, True])
@@ -173,7 +221,7 @@ def test_drawn_translations_have_their_log_probability_and_their_own_numbers(fee
         [alone] = model.translate([text], sampling=Sampling(seed=4, first=n))
         assert (alone.text, alone.log_prob, alone.score) == (one.text, one.log_prob, one.log_prob)
         assert one.weights.shape == (len(one.target_pieces), len(text.split()) + 1)
-        if len(one.target_pieces) - 1 == 2 * (len(text.split()) + 1) + 10:
+        if not one.finished:
             continue  # cut: its end was not drawn
         batch = model.batch_of([model.source_ids(text)], [model.target_ids(one.text)])
         with model.evaluating():
@@ -244,6 +292,13 @@ def test_a_captioner_in_a_batch_steps_and_files(tmp_path: Path) -> None:
             if batch.items <= 6:  # else it was cut, and its end is not in the sum
                 with model.evaluating():
                     assert one.log_prob == pytest.approx(-model.loss(batch).item() * batch.items, abs=1e-11)
+    several = model.captions(features, top=3, prefix="high", beams=3)
+    for n, each in enumerate(several):
+        assert [one.text.split()[0] for one in each] == ["high"] * 3
+        assert each == model.captions(features[n : n + 1], top=3, prefix="high", beams=3)[0]
+    drawn_twice = model.captions(features, top=2, sampling=Sampling(seed=6, top_k=2), stop=["low low"])
+    assert [len(each) for each in drawn_twice] == [2] * 4
+    assert not any("low low" in one.text for each in drawn_twice for one in each)
     model.save(tmp_path / "m.safetensors")
     again = load(tmp_path / "m.safetensors")
     assert isinstance(again, Captioner)

@@ -91,9 +91,19 @@ def test_predict_searches_or_draws(numbers: Path) -> None:
         wanted = model.translate(["eins zwei drei"], **found)[0]
         assert {(one["text"], one["score"]) for one in told(*options)} == {(wanted.text, wanted.score)}
     drawn = told("--temperature", "3", "--seed", "1")
+    file = numbers / "five.txt"
+    file.write_text("eins zwei drei\n" * 5)
+    read = inside("predict", numbers / "numbers", file, "--json", "--temperature", "3", "--seed", "1").splitlines()
+    assert [json.loads(line) for line in read] == drawn, "a file is read many lines at once"
     assert drawn == told("--temperature", "3", "--seed", "1") != told("--temperature", "3")
     assert len({one["text"] for one in drawn}) > 1, "each line draws for itself"
     assert {one["text"] for one in told("--temperature", "3", "--top-k", "1")} == {"three two one"}
+    several = told("--texts", "3", "--prefix", "three", lines="eins zwei drei\nneun\n")
+    assert [one["source"] for one in several] == ["eins zwei drei"] * 3 + ["neun"] * 3
+    assert all(one["text"].split()[0] == one["pieces"][0] == "three" for one in several)
+    assert len({one["text"] for one in several[:3]}) == 3
+    assert all(len(one["log_probs"]) == len(one["pieces"]) - 1 for one in several)
+    assert {one["text"] for one in told("--stop", " two")} == {"three"}
     for options, error in (
         (["--beams", "2", "--temperature", "1"], "[predict] options: expected --beams and --length-penalty, or"),
         (["--seed", "2"], "[predict] --seed: expected beside --temperature"),
@@ -204,6 +214,10 @@ def test_malformed_records_are_named_or_counted(tmp_path: Path) -> None:
         read_captions(tmp_path / "c.csv")
     rows = read_captions(tmp_path / "c.csv", on_error="skip")
     assert (rows.captions, rows.skipped) == (["one", "five"], 3)
+    captioned = CaptionSource(train=str(tmp_path / "c.csv"), test=str(tmp_path / "c.csv"), on_error="skip")
+    assert captioned.load().skipped == 6, "of all files"
+    pair_source = PairSource(train=pairs, valid=pairs, level="word", on_error="skip")
+    assert pair_source.load().skipped == 4
     (tmp_path / "d.csv").write_text("x,y\n1,2\n")
     with pytest.raises(ValueError, match=r"d\.csv line 1: expected different names of features and 'caption'"):
         read_captions(tmp_path / "d.csv")

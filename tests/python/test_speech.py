@@ -108,6 +108,8 @@ def test_transcripts(tmp_path: Path) -> None:
     table.write_text("1.wav,one\n2.wav\n")
     with pytest.raises(ValueError, match=r"said.csv, line 2: expected file,text or file,text,speaker"):
         data.read_speech(folder, transcripts=table)
+    some = data.read_speech(folder, transcripts=table, skip_malformed=True)
+    assert ([u.name for u in some.utterances], some.skipped) == (["1.wav"], 2), "the line, and the file without a text"
     table.write_text("1.wav,one\n2.wav," + "x" * 200_000 + "\n")
     with pytest.raises(
         ValueError, match=r"said.csv, line 2: expected file,text or file,text,speaker, got field larger"
@@ -218,6 +220,21 @@ def test_batches_depend_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:
         assert one.frames.tobytes() == two.frames.tobytes()
         assert one.targets.tolist() == two.targets.tolist()
     assert max(first.batch(0, 0).target_lengths.tolist() + first.batch(0, 1).target_lengths.tolist()) > 1
+
+
+def test_batches_hold_recordings_of_about_equal_lengths() -> None:
+    pytest.importorskip("scipy")
+    draw = np.random.default_rng(0)
+    sounds = [np.zeros(int(draw.integers(1500, 16000)), np.float32) for _ in range(600)]
+    speech = data.Speech([data.Utterance(f"{n}.wav", x, 8000, "a", "ann") for n, x in enumerate(sounds)])
+    model, config = Transcriber(list("ab"), **SMALL), TrainConfig(epochs=1, batch=16)
+    for source in (SpeechSource(""), SpeechSource("", augment=True, join=2)):
+        batches = SpeechBatches(model, speech, config, source)
+        assert batches.padding < 0.05
+        shares = [batches.batch(1, index).lengths for index in range(0, len(batches), 5)]
+        assert 1 - np.mean([lengths.mean() / lengths.max() for lengths in shares]) < 0.05
+    seen = sorted(int(n) for part in batches._plan(3)[1] for n in part)
+    assert seen == list(range(600))
 
 
 def test_error_rates() -> None:

@@ -106,6 +106,9 @@ def predict(
         None, "--top-p", metavar="X", help="Draw among the likeliest with this probability together."
     ),
     seed: int | None = typer.Option(None, "--seed", metavar="N", help="Of the random numbers; default: 0."),
+    texts: int | None = typer.Option(None, "--texts", metavar="N", help="The N best, or N drawn, of each record."),
+    prefix: str | None = typer.Option(None, "--prefix", help="What each text begins with."),
+    stop: list[str] = typer.Option([], "--stop", help="End where this text appears; may be given several times."),
     as_json: bool = typer.Option(False, "--json", help="Print a JSON object a line."),
     threads: int | None = THREADS,
 ) -> None:
@@ -113,12 +116,14 @@ def predict(
 
     Models that write (translations, captions) search with --beams and
     --length-penalty, by default as they were trained, or draw with
-    --temperature, --top-k, --top-p and --seed.
+    --temperature, --top-k, --top-p and --seed. Their JSON has the
+    log-probability of each piece.
 
     Example: rnncore predict runs/names names.txt
 
     Example: echo Satoshi | rnncore predict runs/names
     """
+    from rnncore.data.records import STANDARD_INPUT
     from rnncore.data.text import open_text
     from rnncore.train.task import task_class
 
@@ -128,11 +133,12 @@ def predict(
     given = {
         "beams": beams, "length-penalty": length_penalty,
         "temperature": temperature, "top-k": top_k, "top-p": top_p, "seed": seed,
+        "texts": texts, "prefix": prefix, "stop": stop or None,
     }  # fmt: skip
     options = _options("predict", model.kind, task.predict_options, given)
     standard = str(file) == "-"
     with nullcontext(sys.stdin) if standard else open_text(file) as stream:
-        name = "standard input" if standard else str(file)
+        name = STANDARD_INPUT if standard else str(file)
         for line, value in task.predict(model, stream, name, options):
             typer.echo(json.dumps(value, ensure_ascii=False) if as_json else line)
 

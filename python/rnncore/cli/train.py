@@ -76,10 +76,13 @@ def start(
 
 
 def describe(trainer: Trainer) -> None:
-    """Two lines: the data and the model."""
+    """The data, the model and, where sequences are padded, how much of the work is for nothing."""
     typer.echo(trainer.task.describe())
     network = next(iter(trainer.model.describe().values()))
     typer.echo(f"{network}, {trainer.model.parameter_count():,} parameters")
+    waste = getattr(trainer.feed, "padding", None)
+    if waste is not None:
+        typer.echo(f"{len(trainer.feed):,} updates an epoch, {100 * waste:.1f}% of their steps are padding")
 
 
 def finish(trainer: Trainer) -> TrainResult:

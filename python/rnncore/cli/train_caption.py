@@ -77,7 +77,7 @@ def caption(
         embedding_size=embedding, hidden_size=hidden, num_layers=layers, cell=cell, dropout=dropout, beams=beams,
         generator=Generator(seed),
     )  # fmt: skip
-    options.say_skipped(corpus.train.skipped)
+    options.say_skipped(corpus.skipped)
     start(
         model, CaptionTask(corpus, source), config, out=out, name=options.name_of(train), force=force,
         tensorboard=tensorboard,

@@ -94,9 +94,12 @@ def classify(
         embedding_scale=embedding_scale,
         generator=Generator(seed),
     )  # fmt: skip
+    skipped = corpus.skipped
     if vectors is not None:
-        model.use_vectors(*load_vectors(vectors, corpus.vocabulary, embedding))
-    options.say_skipped(corpus.skipped)
+        ready = load_vectors(vectors, corpus.vocabulary, embedding, on_error=cast("OnError", on_error))
+        model.use_vectors(ready)
+        skipped += ready.skipped
+    options.say_skipped(skipped)
     start(
         model, ClassifyTask(corpus, source), config, out=out, name=options.name_of(train), force=force,
         tensorboard=tensorboard,

@@ -36,7 +36,7 @@ def speech(
     hidden: int = typer.Option(96, "--hidden", metavar="N", help="Units of a layer in each direction."),
     layers: int = typer.Option(2, "--layers", metavar="N", help="Layers."),
     dropout: float = typer.Option(0.3, "--dropout", metavar="X", help="Probability, in [0, 1)."),
-    batch: int = typer.Option(32, "--batch", metavar="N", help="Recordings of an update."),
+    batch: int = typer.Option(16, "--batch", metavar="N", help="Recordings of an update."),
     epochs: options.Epochs = 20,
     steps: options.Steps = None,
     optimizer: options.Optimizer = "adam",

@@ -91,9 +91,12 @@ def tag(
         embedding_scale=embedding_scale,
         crf=crf, lower=lower, generator=Generator(seed),
     )  # fmt: skip
+    skipped = corpus.skipped
     if vectors is not None:
-        model.use_vectors(*load_vectors(vectors, corpus.vocabulary, embedding))
-    options.say_skipped(corpus.skipped)
+        ready = load_vectors(vectors, corpus.vocabulary, embedding, on_error=cast("OnError", on_error))
+        model.use_vectors(ready)
+        skipped += ready.skipped
+    options.say_skipped(skipped)
     start(
         model, TagTask(corpus, source), config, out=out, name=options.name_of(train), force=force,
         tensorboard=tensorboard,

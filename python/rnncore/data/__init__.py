@@ -11,6 +11,7 @@ from rnncore.data.label_sources import ClassSource, TagSource
 from rnncore.data.labelled import Example, Examples, read_examples
 from rnncore.data.music import Music, piece_of, read_music, roll_of
 from rnncore.data.pairs import Pair, PairCorpus, Pairs, PairSource, build_vocabulary, read_pairs
+from rnncore.data.pictures import digits8x8
 from rnncore.data.prefetch import Prefetcher
 from rnncore.data.series import Series, airline_passengers, parse_series, read_series
 from rnncore.data.source import TextSource
@@ -18,7 +19,7 @@ from rnncore.data.splits import bucketed, padding, stratified_folds, stratified_
 from rnncore.data.subwords import Subwords, TextVocabulary, TokenLevel, vocabulary_from_json
 from rnncore.data.tagged import Sentence, TaggedSentences, is_bio, read_sentences
 from rnncore.data.text import decode_utf8, read_bytes, read_text
-from rnncore.data.vectors import load_vectors
+from rnncore.data.vectors import Vectors, load_vectors
 from rnncore.data.vocabulary import END_OF_SEQUENCE, UNKNOWN, Vocabulary, words_of
 
 __all__ = [
@@ -55,11 +56,13 @@ __all__ = [
     "TextVocabulary",
     "TokenLevel",
     "Utterance",
+    "Vectors",
     "Vocabulary",
     "airline_passengers",
     "bucketed",
     "build_vocabulary",
     "decode_utf8",
+    "digits8x8",
     "is_bio",
     "is_prepared",
     "labels_of",

@@ -106,15 +106,15 @@ def read_speech(path: PathLike, *, transcripts: PathLike | None = None, skip_mal
         path: a folder, an archive, or a folder in an archive (``speech.tar.gz/train``).
         transcripts: a CSV file whose lines are ``file name,text`` or ``file name,text,speaker``. Default: the file
             names say it, ``<text>_<speaker>_<anything>.wav``.
-        skip_malformed: leave out files that are no WAV files or have no transcript, and count them; default: refuse.
+        skip_malformed: leave out files that are no WAV files or have no transcript, and malformed lines of the
+            transcripts, and count them; default: refuse.
 
     Raises:
         OSError: no such folder or archive.
         ValueError: a malformed file (named), or none at all.
     """
-    said = None if transcripts is None else _read_transcripts(transcripts)
+    said, skipped = (None, 0) if transcripts is None else _read_transcripts(transcripts, skip_malformed)
     utterances: list[Utterance] = []
-    skipped = 0
     for name, data in _files(Path(path)):
         try:
             text, speaker = _from_name(name) if said is None else _from_list(said, name)
@@ -176,20 +176,26 @@ def _from_list(said: dict[str, tuple[str, str]], name: str) -> tuple[str, str]:
     return found
 
 
-def _read_transcripts(path: PathLike) -> dict[str, tuple[str, str]]:
+def _read_transcripts(path: PathLike, skip_malformed: bool) -> tuple[dict[str, tuple[str, str]], int]:
+    """Text and speaker by file name, and how many malformed lines were left out."""
     said: dict[str, tuple[str, str]] = {}
+    skipped = 0
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
-    try:
-        for row in reader:
-            if not row:
-                continue
-            if len(row) not in (2, 3) or not row[0] or not row[1]:
+    while True:
+        try:
+            row = next(reader)
+            if row and (len(row) not in (2, 3) or not row[0] or not row[1]):
                 raise csv.Error(f"{len(row)} fields: {','.join(row)[:60]!r}")
-            said[row[0]] = (row[1], row[2] if len(row) == 3 else "")
-    except csv.Error as error:
-        where = f"{path}, line {reader.line_num}"
-        raise ValueError(message("read transcripts", where, "file,text or file,text,speaker", str(error))) from None
-    return said
+        except StopIteration:
+            return said, skipped
+        except csv.Error as error:  # the reader goes on with the next line
+            if not skip_malformed:
+                where, expected = f"{path}, line {reader.line_num}", "file,text or file,text,speaker"
+                raise ValueError(message("read transcripts", where, expected, str(error))) from None
+            skipped += 1
+        else:
+            if row:
+                said[row[0]] = (row[1], row[2] if len(row) == 3 else "")
 
 
 def labels_of(utterances: Iterable[Utterance], units: str) -> list[str]:

@@ -104,6 +104,11 @@ class CaptionCorpus:
     test: Captioned
 
     @property
+    def skipped(self) -> int:
+        """Malformed rows that were left out."""
+        return sum(part.skipped for part in (self.train, self.valid, self.test))
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of everything."""
         parts = "".join(part.fingerprint for part in (self.train, self.valid, self.test))

@@ -169,16 +169,16 @@ class PairSource:
     def load(self, *, source: TextVocabulary | None = None, target: TextVocabulary | None = None) -> PairCorpus:
         """Read the files; `source`, `target`: use these vocabularies instead of building them."""
         whole = read_pairs(self.train, on_error=self.on_error)
-        train, valid, skipped = whole.items, [], whole.skipped
-        if self.valid is not None:
-            valid = read_pairs(self.valid, on_error=self.on_error).items
-        elif held := round(self.valid_fraction * len(train)):
+        none = Pairs([])
+        given = none if self.valid is None else read_pairs(self.valid, on_error=self.on_error)
+        test = none if self.test is None else read_pairs(self.test, on_error=self.on_error)
+        train, valid, skipped = whole.items, given.items, whole.skipped + given.skipped + test.skipped
+        if self.valid is None and (held := round(self.valid_fraction * len(train))):
             train, valid = train[:-held], train[-held:]
-        test = [] if self.test is None else read_pairs(self.test, on_error=self.on_error).items
         if not train:
             raise ValueError(message("translation", "train", "at least one pair", "none but those held out"))
         found = [
-            build_vocabulary(lines, self.level, size=self.size, lower=self.lower) if given is None else given
-            for lines, given in (([one.source for one in train], source), ([one.target for one in train], target))
+            build_vocabulary(lines, self.level, size=self.size, lower=self.lower) if known is None else known
+            for lines, known in (([one.source for one in train], source), ([one.target for one in train], target))
         ]
-        return PairCorpus(found[0], found[1], train, valid, test, skipped)
+        return PairCorpus(found[0], found[1], train, valid, test.items, skipped)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, get_args
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Literal, TypeVar, get_args
 
 from rnncore._messages import message
 from rnncore.data.text import PathLike, read_text
 
 OnError = Literal["raise", "skip"]
+R = TypeVar("R")
+STANDARD_INPUT = "standard input"  # what commands call it
+_TOGETHER = 64
 
 
 class Records:
@@ -40,3 +44,11 @@ def lines_of(path: PathLike) -> Iterator[tuple[int, str]]:
     r"""The lines of a UTF-8 file (``.gz`` too) with their numbers from 1, without their ends (\n or \r\n)."""
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         yield number, line.removesuffix("\r")
+
+
+def together(records: Iterable[R], name: str) -> Iterator[list[R]]:
+    """Records that a model reads at once: of a file many, of standard input, where somebody may wait, one by one."""
+    size = 1 if name == STANDARD_INPUT else _TOGETHER
+    source = iter(records)
+    while part := list(islice(source, size)):
+        yield part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,22 @@ from rnncore.data.text import PathLike
 from rnncore.data.vocabulary import Vocabulary
 
 
-def load_vectors(
-    path: PathLike, vocabulary: Vocabulary, size: int, *, on_error: OnError = "raise"
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+@dataclass(frozen=True)
+class Vectors:
+    """Vectors of a vocabulary's tokens.
+
+    Attributes:
+        rows: vectors (V, E), zeros where there is none.
+        found: which tokens have one (V,).
+        skipped: how many malformed lines were left out.
+    """
+
+    rows: NDArray[Any]
+    found: NDArray[np.bool_]
+    skipped: int = 0
+
+
+def load_vectors(path: PathLike, vocabulary: Vocabulary, size: int, *, on_error: OnError = "raise") -> Vectors:
     """The vectors of a vocabulary's tokens.
 
     Args:
@@ -23,10 +37,7 @@ def load_vectors(
             left out; ``.gz`` is unpacked. Where a word stands twice, the first counts.
         vocabulary: whose tokens are looked for.
         size: E, numbers of a vector.
-        on_error: "raise": a malformed line is an error that names it; "skip": it is left out.
-
-    Returns:
-        Vectors (V, E), zeros where there is none, and which tokens have one (V,).
+        on_error: "raise": a malformed line is an error that names it; "skip": it is left out and counted.
 
     Raises:
         OSError: the file cannot be read.
@@ -52,4 +63,4 @@ def load_vectors(
                 records.bad(str(path), number, f"a word and {size} numbers", line)
     if not found.any():
         raise ValueError(message("read vectors", str(path), "vectors of some of the vocabulary's words", "none"))
-    return rows, found
+    return Vectors(rows, found, records.skipped)

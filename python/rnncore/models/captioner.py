@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnncore import Generator, Tensor, _core, nn
 from rnncore._messages import message
-from rnncore.beam import Rows, Sampling, find
+from rnncore.beam import Rows
 from rnncore.data.batches import IGNORE
 from rnncore.data.subwords import TextVocabulary, vocabulary_from_json
 from rnncore.models.base import Model
 from rnncore.models.classifier import pad_ids
 from rnncore.models.labeller import Stack, stack_json
+from rnncore.models.writing import Writing
 from rnncore.nn import functional as F
 
 
@@ -53,11 +54,13 @@ class CaptionBatch:
 
 @dataclass(frozen=True)
 class Caption:
-    """A text about features; `log_prob` and `score` as in `beam.Hypothesis`."""
+    """A text about features; `log_prob`, `score`, `finished` and `log_probs` as in `beam.Hypothesis`."""
 
     text: str
     log_prob: float
     score: float
+    finished: bool
+    log_probs: tuple[float, ...]
 
 
 class Captioner(Model):
@@ -135,23 +138,23 @@ class Captioner(Model):
         inputs[1:] = np.where(targets[:-1] == IGNORE, self.end, targets[:-1])
         return CaptionBatch(np.asarray(features, dtype=self.config.dtype), inputs, targets)
 
-    def caption(self, features: ArrayLike, *, beams: int | None = None) -> list[str]:
-        """The likeliest text for each row of features (N, I); 1 beam: greedy."""
-        return [one.text for one in self.generate(features, beams=beams)]
+    def caption(self, features: ArrayLike, **how: Any) -> list[str]:
+        """The likeliest text for each row of features (N, I); 1 beam: greedy search."""
+        return [one.text for one in self.generate(features, **how)]
 
-    def generate(
-        self,
-        features: ArrayLike,
-        *,
-        beams: int | None = None,
-        alpha: float | None = None,
-        sampling: Sampling | None = None,
-    ) -> list[Caption]:
-        """The likeliest text for each row of features (N, I), found among `beams` with a length penalty of `alpha`.
+    def generate(self, features: ArrayLike, **how: Any) -> list[Caption]:
+        """The same, with log-probabilities; arguments as `captions`."""
+        return [found[0] for found in self.captions(features, **how)]
 
-        With a `sampling` one is drawn instead; that of row i depends on (seed, i) and not on the other rows.
+    def captions(self, features: ArrayLike, **how: Any) -> list[list[Caption]]:
+        """Texts for each row of features (N, I), the best first, or as drawn; the features are read once for all.
+
+        Args:
+            features: (N, I).
+            how: beams, alpha, sampling, top, prefix, stop: see `Writing`. What is drawn for row i depends on (seed, i)
+                and not on the other rows.
         """
-        config = self.config
+        config, writing = self.config, Writing(**how)
         with self.evaluating():
             first = self.first(features)
             _, state = self.rnn(first)
@@ -163,11 +166,16 @@ class Captioner(Model):
                 log_probs: NDArray[Any] = self.head(output[0]).log_softmax(-1).numpy()
                 return log_probs
 
-            found = find(
-                step, [self.end] * first.shape[1], usual=(config.beams, config.alpha), beams=beams, alpha=alpha,
-                sampling=sampling, max_length=config.max_length, stop=[self.end],
-            )  # fmt: skip
-        return [Caption(self.vocabulary.decode(one.tokens), one.log_prob, one.score) for [one] in found]
+            found = writing.find(
+                step, self.vocabulary, first.shape[1], usual=(config.beams, config.alpha), max_length=config.max_length
+            )
+        return [
+            [
+                Caption(writing.text_of(self.vocabulary, one), one.log_prob, one.score, one.finished, one.log_probs)
+                for one in each
+            ]
+            for each in found
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON."""

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnncore import Generator, Tensor, _core, nn
 from rnncore._messages import message
+from rnncore.data.vectors import Vectors
 from rnncore.data.vocabulary import Vocabulary
 from rnncore.models.base import Model
 from rnncore.nn import functional as F
@@ -145,10 +145,10 @@ class Labeller(Model):
             raise ValueError(message(self.kind, "vocabulary", "one, to read text", "none"))
         return self.vocabulary
 
-    def use_vectors(self, rows: NDArray[Any], found: NDArray[np.bool_]) -> None:
-        """Start the embedding from ready-made vectors (V, E) where `found` (V,); see `data.load_vectors`."""
+    def use_vectors(self, vectors: Vectors) -> None:
+        """Start the embedding from ready-made vectors, where there are any; see `data.load_vectors`."""
         values = self.embedding.weight.detach()
-        values.copy_(np.where(found[:, None], rows, values.numpy()).astype(values.numpy().dtype))
+        values.copy_(np.where(vectors.found[:, None], vectors.rows, values.numpy()).astype(values.numpy().dtype))
 
     def describe(self) -> dict[str, str]:
         """See `Model.describe`."""

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from rnncore import Generator, Tensor, _core, nn
 from rnncore._messages import message
-from rnncore.beam import Hypothesis, Rows, Sampling, find
 from rnncore.data.batches import IGNORE, Ids
 from rnncore.data.subwords import TextVocabulary, vocabulary_from_json
 from rnncore.models.base import Model
 from rnncore.models.classifier import pad_ids
 from rnncore.models.labeller import Stack, stack_json
+from rnncore.models.translating import Translation, translations, translations_of
+from rnncore.models.writing import Writing
 from rnncore.nn import functional as F
 
 
@@ -58,24 +59,16 @@ class PairBatch:
 
 @dataclass(frozen=True)
 class Memory:
-    """What the encoder made of N texts: its outputs (Ts, N, 2 [H/2]), keys for queries, the decoder's first state."""
+    """What the encoder made of N texts: its outputs (Ts, N, 2 [H/2]), keys for queries, the decoder's first state.
 
+    Nothing changes it, so any number of translations may start from it.
+    """
+
+    source: NDArray[np.int64]
     outputs: Tensor
     keys: Tensor
     lengths: NDArray[np.int64]
     state: nn.State
-
-
-@dataclass(frozen=True)
-class Translation:
-    """A translated text; `weights` (target pieces, source pieces): where the decoder looked as it wrote each piece."""
-
-    text: str
-    log_prob: float
-    score: float
-    source_pieces: list[str]
-    target_pieces: list[str]
-    weights: NDArray[Any]
 
 
 class Seq2Seq(Model):
@@ -155,7 +148,7 @@ class Seq2Seq(Model):
         for name in self._states:
             both = _core.cat([last[name], last[f"{name}_reverse"]], 1)
             state[name] = getattr(self, f"bridge_{name}")(self.drop(both)).tanh()
-        return Memory(outputs, self.attention.keys(outputs), lengths, state)
+        return Memory(source, outputs, self.attention.keys(outputs), lengths, state)
 
     def attend(self, hidden: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """The attentional vectors a (T, N, A) of decoder states (T, N, H), and the weights (T, N, Ts)."""
@@ -206,63 +199,27 @@ class Seq2Seq(Model):
         inputs[1:] = np.where(wanted[:-1] == IGNORE, self.end, wanted[:-1])
         return PairBatch(source, lengths, inputs, wanted)
 
-    def search(
-        self,
-        sources: Sequence[Ids],
-        *,
-        beams: int | None = None,
-        alpha: float | None = None,
-        top: int = 1,
-        sampling: Sampling | None = None,
-        numbers: Sequence[int] | None = None,
-    ) -> tuple[list[list[Hypothesis]], Memory]:
-        """Targets of source ids, read together, as `beam.find` does it; a text of L tokens gets at most 2 L + 10."""
-        padded, lengths = pad_ids(sources)
+    def read(self, texts: Sequence[str]) -> Memory:
+        """Texts, read once: `translations` may be asked of them again and again, with other prefixes or draws."""
         with self.evaluating():
-            memory = self.encode(padded, lengths)
-            found = find(
-                _Stepper(self, memory), [self.end] * len(sources), usual=(self.config.beams, self.config.alpha),
-                beams=beams, alpha=alpha, top=top, sampling=sampling, numbers=numbers,
-                max_length=(2 * lengths + 10).tolist(), stop=[self.end],
-            )  # fmt: skip
-        return found, memory
+            return self.encode(*pad_ids([self.source_ids(text) for text in texts]))
 
-    def translate(
-        self,
-        texts: Sequence[str],
-        *,
-        beams: int | None = None,
-        alpha: float | None = None,
-        sampling: Sampling | None = None,
-        batch: int = 64,
-    ) -> list[Translation]:
-        """The best translation of each text, found among `beams` with a length penalty of `alpha`; 1 beam: greedy.
+    def translations(self, texts: Sequence[str] | Memory, *, batch: int = 64, **how: Any) -> list[list[Translation]]:
+        """Translations of each text (or of what `read` gave), the best first, or as drawn.
 
-        With a `sampling` one is drawn instead; that of text i depends on (seed, i) and not on the other texts.
+        Args:
+            texts: texts, or a `Memory`.
+            batch: texts that are read together; the translations do not depend on it.
+            how: beams, alpha, sampling, top, prefix, stop: see `Writing`. What is drawn for text i depends on (seed, i)
+                and not on the other texts.
         """
-        ids = [self.source_ids(text) for text in texts]
-        order = np.argsort([len(one) for one in ids], kind="stable")  # of about equal lengths together
-        made: dict[int, Translation] = {}
-        for at in range(0, len(order), batch):
-            part = order[at : at + batch].tolist()
-            found, memory = self.search(
-                [ids[n] for n in part], beams=beams, alpha=alpha, sampling=sampling, numbers=part
-            )
-            best = [hypotheses[0] for hypotheses in found]
-            written = [np.array([*one.tokens, self.end], dtype=np.int64) for one in best]
-            weights = self.alignment(memory, self.batch_of([ids[n] for n in part], written))
-            for column, (n, one) in enumerate(zip(part, best, strict=True)):
-                looked = weights[: len(written[column]), column, : len(ids[n])]
-                pieces = self.source.pieces(ids[n]), self.target.pieces(written[column])
-                made[n] = Translation(self.target.decode(one.tokens), one.log_prob, one.score, *pieces, looked)
-        return [made[n] for n in range(len(ids))]
+        if isinstance(texts, Memory):
+            return translations_of(self, texts, Writing(**how))
+        return translations(self, texts, Writing(**how), batch)
 
-    def alignment(self, memory: Memory, batch: PairBatch) -> NDArray[Any]:
-        """The attention weights (T, N, Ts) as a batch's targets are written."""
-        with self.evaluating():
-            stepper = _Stepper(self, memory)
-            rows = np.arange(len(memory.lengths))
-            return np.concatenate([stepper.look(tokens, rows)[1].numpy() for tokens in batch.inputs])
+    def translate(self, texts: Sequence[str] | Memory, *, batch: int = 64, **how: Any) -> list[Translation]:
+        """The best translation of each text; arguments as `translations`. 1 beam: greedy search."""
+        return [found[0] for found in self.translations(texts, batch=batch, **how)]
 
     # Files ---------------------------------------------------------------------------------------------------
     def to_dict(self) -> dict[str, Any]:
@@ -294,35 +251,6 @@ class Seq2Seq(Model):
             "target": self.target.describe(),
             "search": f"{config.beams} beams, length penalty {config.alpha:g}",
         }
-
-
-class _Stepper:
-    """The decoder as a step function of `beam_search`; hypotheses of one text are queries of one memory."""
-
-    def __init__(self, model: Seq2Seq, memory: Memory) -> None:
-        self._model, self._memory, self._state = model, memory, memory.state
-        size = model.combine.weight.shape[0]
-        self._attended = _core.full((len(memory.lengths), size), 0.0, model.config.dtype)
-
-    def look(self, tokens: Rows, rows: Rows) -> tuple[Tensor, Tensor]:
-        """One step: attentional vectors (1, R, A) and weights (R / N, N, Ts)."""
-        model, count = self._model, len(self._memory.lengths)
-        same = len(rows) == count and np.array_equal(rows, np.arange(count))
-        state = self._state if same else nn.State({k: F.embedding(rows, v) for k, v in self._state.items()})
-        embedded = model.target_embedding(tokens[None])
-        if model.config.input_feeding:
-            before = self._attended if same else F.embedding(rows, self._attended)
-            embedded = _core.cat([embedded, before.reshape(1, len(rows), -1)], 2)
-        hidden, self._state = model.decoder(embedded, state)
-        queries = hidden.reshape(len(rows) // count, count, hidden.shape[2])
-        attended, weights = model.attend(queries, self._memory)
-        self._attended = attended.reshape(len(rows), -1)
-        return self._attended, weights
-
-    def __call__(self, tokens: Rows, rows: Rows) -> NDArray[Any]:
-        attended, _ = self.look(tokens, rows)
-        log_probs: NDArray[Any] = self._model.head(attended).log_softmax(-1).numpy()
-        return log_probs
 
 
 def _line(vocabulary: TextVocabulary, text: str, *, lower: bool) -> Ids:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 from rnncore import Tensor
 from rnncore.data.prefetch import Prefetcher
+from rnncore.data.splits import Indices, bucketed, padding
+from rnncore.train.config import TrainConfig
 from rnncore.train.task import State
 
 
@@ -27,11 +31,35 @@ class Batches(Protocol):
         """One of them (called from another thread)."""
 
 
+class Buckets:
+    """The sequences of each batch of each epoch, of about equal lengths; see `data.bucketed`.
+
+    Attributes:
+        padding: the share of the steps of the first epoch's batches that are padding.
+    """
+
+    def __init__(self, lengths: Sequence[int], config: TrainConfig, *, pool: int = 100) -> None:
+        def order(epoch: int) -> list[Indices]:
+            return bucketed(lengths, config.batch, seed=config.seed, epoch=epoch, pool=pool)
+
+        self.epoch = lru_cache(maxsize=2)(order)  # the prefetcher looks into the next one
+        self.padding = padding(lengths, self.epoch(0))
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return len(self.epoch(0))
+
+
 class BatchFeed:
-    """A `Feed` of batches that are made one ahead of their use; ``model.loss(batch)`` is their mean loss."""
+    """A `Feed` of batches that are made one ahead of their use; ``model.loss(batch)`` is their mean loss.
+
+    Attributes:
+        padding: the share of their steps that is padding, where they hold sequences of different lengths; else None.
+    """
 
     def __init__(self, batches: Batches, *, ahead: int = 2) -> None:
         self._count = len(batches)
+        self.padding: float | None = getattr(batches, "padding", None)
         self._ahead = Prefetcher(batches.batch, self._count, ahead=ahead)
 
     def __len__(self) -> int:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
 from rnncore._messages import message
 from rnncore.data.captions import CaptionCorpus, Captioned, CaptionSource, parse_rows, read_captions
-from rnncore.data.records import Records
-from rnncore.data.splits import bucketed
+from rnncore.data.records import Records, together
 from rnncore.models.captioner import CaptionBatch, Captioner
-from rnncore.train.batch_feed import BatchFeed
+from rnncore.train.batch_feed import BatchFeed, Buckets
 from rnncore.train.config import TrainConfig
 from rnncore.train.searching import SEARCH_OPTIONS, Searching
 from rnncore.train.task import Objective, Task
@@ -24,14 +22,15 @@ class CaptionBatches:
     def __init__(self, rows: Captioned, model: Captioner, config: TrainConfig) -> None:
         self._rows, self._model = rows, model
         lengths = [len(model.vocabulary.encode(text)) for text in rows.captions]
-        self._order = lru_cache(maxsize=2)(lambda epoch: bucketed(lengths, config.batch, seed=config.seed, epoch=epoch))
+        self._buckets = Buckets(lengths, config)
+        self.padding = self._buckets.padding
 
     def __len__(self) -> int:
-        return len(self._order(0))
+        return len(self._buckets)
 
     def batch(self, epoch: int, index: int) -> CaptionBatch:
         """See `Batches`."""
-        chosen = self._order(epoch)[index].tolist()
+        chosen = self._buckets.epoch(epoch)[index].tolist()
         return self._model.batch_of(self._rows.features[chosen], [self._rows.captions[n] for n in chosen])
 
 
@@ -109,12 +108,15 @@ class CaptionTask(Task):
     def predict(
         cls, model: Captioner, file: TextIO, name: str, options: Mapping[str, Any]
     ) -> Iterator[tuple[str, Any]]:
-        """The caption of each row of a CSV file with a header; a column "caption" is not looked at."""
-        searching = Searching(options)
+        """The captions of each row of a CSV file with a header; a column "caption" is not looked at."""
+        searching, number = Searching(options), 0
         _, rows = parse_rows(file, name, Records(), captions=False)
-        for number, (values, _) in enumerate(rows):
-            [found] = model.generate([values], **searching.of(number))
-            yield found.text, {"caption": found.text, "log_prob": found.log_prob, "score": found.score}
+        for part in together(rows, name):
+            for found in model.captions([values for values, _ in part], **searching.of(number)):
+                for one in found:
+                    facts = {"log_prob": one.log_prob, "score": one.score, "log_probs": list(one.log_probs)}
+                    yield one.text, {"caption": one.text, **facts}
+            number += len(part)
 
 
 def scores_of(model: Captioner, rows: Captioned, *, beams: int | None = None, batch: int = 256) -> dict[str, float]:

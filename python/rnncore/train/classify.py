@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -11,11 +10,12 @@ import numpy as np
 
 from rnncore import label_metrics
 from rnncore._messages import message
-from rnncore.data import ClassCorpus, ClassSource, Example, bucketed
+from rnncore.data import ClassCorpus, ClassSource, Example
+from rnncore.data.records import together
 from rnncore.models.base import Model
 from rnncore.models.classifier import Classifier, ClassifierBatch, pad_ids
 from rnncore.nn import functional as F
-from rnncore.train.batch_feed import BatchFeed
+from rnncore.train.batch_feed import BatchFeed, Buckets
 from rnncore.train.config import TrainConfig
 from rnncore.train.task import Feed, Objective, Task
 
@@ -26,14 +26,15 @@ class ClassBatches:
     def __init__(self, corpus: ClassCorpus, config: TrainConfig) -> None:
         self._texts, self._targets = corpus.encode(corpus.train)
         lengths = [len(ids) for ids in self._texts]
-        self._order = lru_cache(maxsize=2)(lambda epoch: bucketed(lengths, config.batch, seed=config.seed, epoch=epoch))
+        self._buckets = Buckets(lengths, config)
+        self.padding = self._buckets.padding
 
     def __len__(self) -> int:
-        return len(self._order(0))
+        return len(self._buckets)
 
     def batch(self, epoch: int, index: int) -> ClassifierBatch:
         """See `Batches`."""
-        chosen = self._order(epoch)[index]
+        chosen = self._buckets.epoch(epoch)[index]
         ids, lengths = pad_ids([self._texts[i] for i in chosen])
         return ClassifierBatch(lengths, ids, targets=self._targets[chosen])
 
@@ -120,13 +121,13 @@ class ClassifyTask(Task):
         cls, model: Classifier, file: TextIO, name: str, options: Mapping[str, Any]
     ) -> Iterator[tuple[str, Any]]:
         """One text a line: its label, the probability, the text."""
-        for line in file:
-            text = line.rstrip("\r\n")
-            [shares] = model.probabilities([text])
-            best = int(shares.argmax())
-            label, share = model.labels[best], float(shares[best])
-            ranked = sorted(zip(model.labels, shares.tolist(), strict=True), key=lambda one: -one[1])
-            yield f"{label}\t{share:.3f}\t{text}", {"text": text, "label": label, "probabilities": dict(ranked)}
+        for lines in together(file, name):
+            texts = [line.rstrip("\r\n") for line in lines]
+            for text, shares in zip(texts, model.probabilities(texts), strict=True):
+                best = int(shares.argmax())
+                label, share = model.labels[best], float(shares[best])
+                ranked = sorted(zip(model.labels, shares.tolist(), strict=True), key=lambda one: -one[1])
+                yield f"{label}\t{share:.3f}\t{text}", {"text": text, "label": label, "probabilities": dict(ranked)}
 
 
 def _reader(model: Model, path: Path) -> ClassSource:

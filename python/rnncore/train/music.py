@@ -14,7 +14,7 @@ from rnncore import Generator
 from rnncore._messages import message
 from rnncore.data.music import PARTS, Music, pad, piece_of, read_music, roll_of, transposed
 from rnncore.models.music import MusicBatch, PolyphonicMusic
-from rnncore.train.batch_feed import BatchFeed
+from rnncore.train.batch_feed import BatchFeed, Buckets
 from rnncore.train.config import TrainConfig
 from rnncore.train.task import Task, fingerprint_of
 
@@ -52,22 +52,22 @@ class MusicSource:
 
 
 class MusicBatches:
-    """Shuffled batches of pieces; order and transposition depend on (seed, epoch) alone."""
+    """Batches of pieces of about equal lengths; order and transposition depend on (seed, epoch) alone."""
 
     def __init__(self, music: Music, source: MusicSource, config: TrainConfig) -> None:
-        self._rolls, self._by, self._config = music.rolls, source.transpose, config
+        self._rolls, self._by, self._seed = music.rolls, source.transpose, config.seed
+        lengths = [len(roll) for roll in music.rolls]
+        self._buckets = Buckets(lengths, config)
+        self.padding = self._buckets.padding
 
     def __len__(self) -> int:
-        return -(-len(self._rolls) // self._config.batch)
+        return len(self._buckets)
 
     def batch(self, epoch: int, index: int) -> MusicBatch:
         """See `train.Batches`."""
-        draw = np.random.Generator(np.random.Philox(key=[self._config.seed, epoch]))
-        order = draw.permutation(len(self._rolls))
+        draw = np.random.Generator(np.random.Philox(key=[self._seed + 2**32, epoch]))
         moves = draw.integers(-self._by, self._by + 1, size=len(self._rolls))
-        size = self._config.batch
-        chosen = order[index * size : (index + 1) * size]
-        return MusicBatch(*pad([transposed(self._rolls[n], int(moves[n])) for n in chosen]))
+        return MusicBatch(*pad([transposed(self._rolls[n], int(moves[n])) for n in self._buckets.epoch(epoch)[index]]))
 
 
 class MusicTask(Task):

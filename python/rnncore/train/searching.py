@@ -11,7 +11,8 @@ from rnncore.beam import Sampling
 
 _SEARCH = {"beams": "beams", "length-penalty": "alpha"}
 _DRAW = {"temperature": "temperature", "top-k": "top_k", "top-p": "top_p"}
-SEARCH_OPTIONS = (*_SEARCH, *_DRAW, "seed")
+_BOTH = {"texts": "top", "prefix": "prefix", "stop": "stop"}
+SEARCH_OPTIONS = (*_SEARCH, *_DRAW, "seed", *_BOTH)
 
 
 def refuse_both(operation: str, options: Collection[str], search: Collection[str], draw: Collection[str]) -> None:
@@ -40,6 +41,7 @@ class Searching:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._search = {to: options[name] for name, to in _SEARCH.items() if name in options}
+        self._both = {to: options[name] for name, to in _BOTH.items() if name in options}
         drawn = {to: options[name] for name, to in _DRAW.items() if name in options}
         ways = " or ".join(f"--{name}" for name in _DRAW)
         refuse_both("predict", options, _SEARCH, _DRAW)
@@ -48,7 +50,7 @@ class Searching:
         self._sampling = Sampling(**drawn, seed=options.get("seed", 0)) if drawn else None
 
     def of(self, number: int) -> dict[str, Any]:
-        """The keyword arguments for text `number`, counted from 0."""
+        """The keyword arguments for texts from `number` on, counted from 0."""
         if self._sampling is not None:
-            return {"sampling": replace(self._sampling, first=number)}
-        return self._search
+            return {"sampling": replace(self._sampling, first=number), **self._both}
+        return {**self._search, **self._both}

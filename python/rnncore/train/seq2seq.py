@@ -11,7 +11,9 @@ import numpy as np
 
 from rnncore._messages import message
 from rnncore.data import Pair, PairCorpus, PairSource, bucketed, padding, read_pairs
+from rnncore.data.records import together
 from rnncore.models.seq2seq import PairBatch, Seq2Seq
+from rnncore.models.translating import Translation
 from rnncore.text_metrics import bleu, draw_attention, require_bleu
 from rnncore.train.batch_feed import BatchFeed
 from rnncore.train.config import TrainConfig
@@ -154,15 +156,25 @@ class Seq2SeqTask(Task):
 
     @classmethod
     def predict(cls, model: Seq2Seq, file: TextIO, name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-        """The translation of each line."""
-        searching = Searching(options)
-        for number, line in enumerate(file):
-            text = line.strip()
-            if not text:
-                yield "", {"source": "", "text": "", "log_prob": 0.0, "score": 0.0}
-                continue
-            [found] = model.translate([text], **searching.of(number))
-            yield found.text, {"source": text, "text": found.text, "log_prob": found.log_prob, "score": found.score}
+        """The translations of each line, a line each; of an empty line none."""
+        searching, number = Searching(options), 0
+        for lines in together(file, name):
+            texts = [line.strip() for line in lines]
+            for text, found in zip(texts, model.translations(texts, **searching.of(number)), strict=True):
+                if text:
+                    yield from ((one.text, record_of(text, one)) for one in found)
+                else:
+                    nothing = {"log_prob": 0.0, "score": 0.0, "pieces": [], "log_probs": []}
+                    yield "", {"source": "", "text": "", **nothing}
+            number += len(lines)
+
+
+def record_of(source: str, found: Translation) -> dict[str, Any]:
+    """A translation as JSON."""
+    return {
+        "source": source, "text": found.text, "log_prob": found.log_prob, "score": found.score,
+        "pieces": found.target_pieces, "log_probs": list(found.log_probs),
+    }  # fmt: skip
 
 
 def scores_of(model: Seq2Seq, pairs: Sequence[Pair], *, beams: int | None = None, batch: int = 64) -> dict[str, Any]:

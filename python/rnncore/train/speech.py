@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
@@ -14,6 +15,7 @@ from rnncore import metrics
 from rnncore._messages import message
 from rnncore.data.acoustic import Frames
 from rnncore.data.audio import Speech, Utterance, join, read_speech, read_wav, units_of
+from rnncore.data.splits import Indices, bucketed, padding
 from rnncore.models.transcriber import SpeechBatch, Transcriber
 from rnncore.train.batch_feed import BatchFeed
 from rnncore.train.config import TrainConfig
@@ -99,41 +101,68 @@ class SpeechSource:
 _SPEEDS = (0.9, 1.0, 1.1)  # of a recording, by taking it for one of another rate
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """What an epoch makes of a recording: which others follow it, after which pause, and at what speed."""
+
+    more: list[int]
+    pause: float = 0.0
+    speed: float = 1.0
+
+
 class SpeechBatches:
-    """Shuffled batches of training recordings; what is drawn depends on (seed, epoch, index) alone."""
+    """Batches of training recordings of about equal lengths; what is drawn depends on (seed, epoch, index) alone."""
 
     def __init__(self, model: Transcriber, speech: Speech, config: TrainConfig, source: SpeechSource) -> None:
         self._model, self._config, self._source = model, config, source
         self._utterances = speech.utterances
+        self._seconds = [len(one.samples) / one.rate for one in self._utterances]
         self._made: dict[tuple[int, float], Frames] = {}  # by place; frames are the same in every epoch
-        self._by_speaker = {name: [u for u in self._utterances if u.speaker == name] for name in speech.speakers}
+        self._by_speaker = {
+            name: [n for n, one in enumerate(self._utterances) if one.speaker == name] for name in speech.speakers
+        }
+        self._plan = lru_cache(maxsize=2)(self._planned)
+        self.padding = padding(self._lengths(self._plan(0)[0]), self._plan(0)[1])
 
     def __len__(self) -> int:
-        return -(-len(self._utterances) // self._config.batch)
+        return len(self._plan(0)[1])
 
     def batch(self, epoch: int, index: int) -> SpeechBatch:
         """See `train.Batches`."""
-        order = np.random.Generator(np.random.Philox(key=[self._config.seed, epoch])).permutation(len(self._utterances))
-        draw = np.random.Generator(np.random.Philox(key=[self._config.seed + 2**32, epoch * len(self) + index]))
-        size = self._config.batch
-        chosen = [(int(n), self._joined(self._utterances[n], draw)) for n in order[index * size : (index + 1) * size]]
-        made = [self._frames(n, joined, draw) for n, joined in chosen]
+        drawn, order = self._plan(epoch)
+        draw = np.random.Generator(np.random.Philox(key=[self._config.seed + 2**33, epoch * len(order) + index]))
+        made = [self._frames(int(n), drawn[n], draw) for n in order[index]]
         return self._model.batch_of([frames for frames, _ in made], [text for _, text in made])
 
-    def _joined(self, first: Utterance, draw: np.random.Generator) -> Utterance:
-        more = int(draw.integers(self._source.join))
-        if more == 0:
-            return first
-        others = self._by_speaker[first.speaker]
-        chosen = [first, *(others[n] for n in draw.integers(len(others), size=more))]
-        return join(chosen, units=self._model.units, pause=float(draw.uniform(0, 0.1)))
+    def _planned(self, epoch: int) -> tuple[list[_Drawn], list[Indices]]:
+        """What becomes of each recording in an epoch, and the recordings of each batch."""
+        draw = np.random.Generator(np.random.Philox(key=[self._config.seed + 2**32, epoch]))
+        drawn = [self._drawn(one, draw) for one in self._utterances]
+        return drawn, bucketed(self._lengths(drawn), self._config.batch, seed=self._config.seed, epoch=epoch)
 
-    def _frames(self, n: int, joined: Utterance, draw: np.random.Generator) -> tuple[Frames, str]:
-        """Frames and text of recording `n`, to which others may have been joined."""
+    def _lengths(self, drawn: list[_Drawn]) -> list[int]:
+        """About how many frames each recording has."""
+        seconds = [
+            (self._seconds[n] + sum(self._seconds[m] + one.pause for m in one.more)) / one.speed
+            for n, one in enumerate(drawn)
+        ]
+        return [round(each / self._model.features.step) for each in seconds]
+
+    def _drawn(self, first: Utterance, draw: np.random.Generator) -> _Drawn:
         speed = 1.0 if not self._source.augment else _SPEEDS[int(draw.integers(len(_SPEEDS)))]
-        alone = self._utterances[n]
+        count = int(draw.integers(self._source.join))
+        others = self._by_speaker[first.speaker]
+        more = [others[n] for n in draw.integers(len(others), size=count)]
+        return _Drawn(more, float(draw.uniform(0, 0.1)) if more else 0.0, speed)
+
+    def _frames(self, n: int, drawn: _Drawn, draw: np.random.Generator) -> tuple[Frames, str]:
+        """Frames and text of recording `n` and those that follow it."""
+        alone = joined = self._utterances[n]
+        if drawn.more:
+            chosen = [alone, *(self._utterances[m] for m in drawn.more)]
+            joined = join(chosen, units=self._model.units, pause=drawn.pause)
         # What faster speech (or a label beside its like, where two are joined) leaves too short is taken as it is.
-        for utterance, rate in ((joined, speed), (joined, 1.0), (alone, 1.0)):
+        for utterance, rate in ((joined, drawn.speed), (joined, 1.0), (alone, 1.0)):
             frames = self._made_frames(n, utterance, rate)
             if len(frames) >= frames_needed(self._model, utterance.text):
                 break

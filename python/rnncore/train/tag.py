@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -11,10 +10,11 @@ import numpy as np
 
 from rnncore import label_metrics
 from rnncore._messages import message
-from rnncore.data import Sentence, TagCorpus, TagSource, bucketed, is_bio
+from rnncore.data import Sentence, TagCorpus, TagSource, is_bio
+from rnncore.data.records import together
 from rnncore.models.base import Model
 from rnncore.models.tagger import Tagger, TaggerBatch
-from rnncore.train.batch_feed import BatchFeed
+from rnncore.train.batch_feed import BatchFeed, Buckets
 from rnncore.train.config import TrainConfig
 from rnncore.train.task import Feed, Objective, Task
 
@@ -27,14 +27,15 @@ class TagBatches:
         self._tags = [corpus.tag_ids(one) for one in corpus.train]
         self._model = model
         lengths = [len(words) for words in self._words]
-        self._order = lru_cache(maxsize=2)(lambda epoch: bucketed(lengths, config.batch, seed=config.seed, epoch=epoch))
+        self._buckets = Buckets(lengths, config)
+        self.padding = self._buckets.padding
 
     def __len__(self) -> int:
-        return len(self._order(0))
+        return len(self._buckets)
 
     def batch(self, epoch: int, index: int) -> TaggerBatch:
         """See `Batches`."""
-        chosen = self._order(epoch)[index]
+        chosen = self._buckets.epoch(epoch)[index]
         return self._model.batch_of([self._words[i] for i in chosen], [self._tags[i] for i in chosen])
 
 
@@ -133,11 +134,11 @@ class TagTask(Task):
     @classmethod
     def predict(cls, model: Tagger, file: TextIO, name: str, options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """One sentence a line, its words separated by white space: word and tag on a line each, then a blank line."""
-        for line in file:
-            words = line.split()
-            [tags] = model.predict([words]) if words else [[]]
-            shown = "".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True))
-            yield shown, {"words": words, "tags": tags}
+        for lines in together(file, name):
+            sentences = [line.split() for line in lines]
+            for words, tags in zip(sentences, model.predict(sentences), strict=True):
+                shown = "".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True))
+                yield shown, {"words": words, "tags": tags}
 
 
 def _scores(model: Tagger, sentences: list[Sentence], *, batch: int = 64) -> dict[str, float]:
