@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=6, help="of each curve")
     parser.add_argument("--hidden", type=int, default=100)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--lr", type=float, help="at the beginning; default: 0.002; tanh RNN, IRNN: 0.001, MNIST 0.00005")
+    parser.add_argument("--lr", type=float, help="at the beginning; default: 0.002; IRNN 0.001, MNIST 0.00005")
     parser.add_argument("--clip", type=float, help="largest norm of the gradient; default: 0.1; MNIST: 1")
     parser.add_argument("--noise", type=float, help="deviation of what is added to pixels; default: 0.3; MNIST: 0")
     parser.add_argument("--seed", type=int, default=0)

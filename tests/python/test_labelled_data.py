@@ -28,6 +28,8 @@ from rnncore.data import (
     stratified_folds,
     stratified_split,
 )
+from rnncore.train import TrainConfig
+from rnncore.train.batch_feed import Buckets
 
 
 def write(path: Path, text: str) -> Path:
@@ -192,6 +194,17 @@ def test_batches_of_about_equal_lengths_waste_little() -> None:
     assert padding(lengths, shuffled) > 0.3, "the measure bites"
     assert [one.tolist() for one in bucketed(lengths, 32, seed=1)] == [one.tolist() for one in batches]
     assert [one.tolist() for one in bucketed(lengths, 32, seed=1, epoch=1)] != [one.tolist() for one in batches]
+
+
+def test_buckets_sort_more_together_where_much_would_be_padding() -> None:
+    lengths = np.minimum(np.random.default_rng(0).geometric(0.2, 60000), 50)
+    config = TrainConfig(epochs=1, batch=100, seed=3)
+    assert padding(lengths.tolist(), bucketed(lengths.tolist(), 100, seed=3)) > 0.05
+    buckets = Buckets(lengths.tolist(), config)
+    assert buckets.padding < 0.05
+    for epoch in (0, 3):
+        assert sorted(int(n) for part in buckets.epoch(epoch) for n in part) == list(range(60000))
+        assert padding(lengths.tolist(), buckets.epoch(epoch)) < 0.05
 
 
 def test_sources_hold_out_and_come_back_from_json(tmp_path: Path) -> None:

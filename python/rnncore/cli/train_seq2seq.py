@@ -59,8 +59,9 @@ def seq2seq(
 ) -> None:
     """Train an encoder-decoder with attention: a text to another text.
 
-    Data: 'name.{de,en}' stands for two files of as many lines, the source first; or one file with source and target a
-    line, separated by a tab. Names may end in .gz. Subwords need: pip install 'rnncore[subword]'.
+    Data: 'name.{de,en}' stands for two files of as many lines, the source first;
+    any other name for one file, source and target separated by a tab in each line.
+    Names may end in .gz. Subwords need the extra "subword", BLEU needs "uses".
 
     Example: rnncore train seq2seq --train 'train.{de,en}.gz' --valid 'val.{de,en}.gz' --lower --out runs/de-en
     """

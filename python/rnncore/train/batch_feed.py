@@ -34,14 +34,20 @@ class Batches(Protocol):
 class Buckets:
     """The sequences of each batch of each epoch, of about equal lengths; see `data.bucketed`.
 
+    Where a twentieth of the steps or more would be padding, more batches are sorted together.
+
     Attributes:
         padding: the share of the steps of the first epoch's batches that are padding.
     """
 
-    def __init__(self, lengths: Sequence[int], config: TrainConfig, *, pool: int = 100) -> None:
+    def __init__(self, lengths: Sequence[int], config: TrainConfig) -> None:
+        pool = 100
+
         def order(epoch: int) -> list[Indices]:
             return bucketed(lengths, config.batch, seed=config.seed, epoch=epoch, pool=pool)
 
+        while padding(lengths, order(0)) >= 0.05 and pool * config.batch < len(lengths):
+            pool *= 2
         self.epoch = lru_cache(maxsize=2)(order)  # the prefetcher looks into the next one
         self.padding = padding(lengths, self.epoch(0))
 
