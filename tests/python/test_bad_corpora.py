@@ -54,7 +54,8 @@ def test_the_commands_read_it(name: str, level: str, tmp_path: Path) -> None:
     assert 1 < values["word_perplexity"] < 1e12
     invoke("prepare", "--text", text, *options(level), "--out", ids)
     made = open_corpus(ids)
-    assert len(made.valid) == pytest.approx(0.1 * (len(made.train) + len(made.valid)), rel=0.2), "one line has a tenth, too"
+    tenth = 0.1 * (len(made.train) + len(made.valid))
+    assert len(made.valid) == pytest.approx(tenth, rel=0.2), "one line has one, too"
     invoke("train", "lm", "--text", ids, *SMALL, "--out", tmp_path / "other")
     if name == "one line" and level in ("char", "byte"):
         return  # a model that knows no line end scores no lines
