@@ -280,7 +280,7 @@ def test_language_models(tied: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize("pooling", ["last", "mean", "max"])
 @pytest.mark.parametrize("words", [True, False], ids=["words", "features"])
 def test_classifiers(words: bool, pooling: str, lengths: bool, opset: int) -> None:
-    """Padded steps do not count: they hold other words, and states above all that are valid."""
+    """With lengths padded steps do not count; without, the second answer would be another."""
     table, size = (WORDS, 0) if words else (None, I)
     model = models.Classifier(
         table, ["a", "b", "c"], input_size=size, embedding_size=4, hidden_size=5, num_layers=2, pooling=pooling
