@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from rnncore import Generator
 from rnncore.cli.app import app
+from rnncore.cli.progress import TrainingProgress
 from rnncore.data import ClassSource, Sentence, TagCorpus, TagSource, is_bio
 from rnncore.models import Classifier, Tagger
 from rnncore.train import Callback, Checkpoint, RunFolder, TrainConfig, Trainer
@@ -95,6 +97,19 @@ def test_predict_reads_files_and_standard_input(folder: Path, tmp_path: Path) ->
     ]  # fmt: skip
     record = json.loads(inside("predict", folder / "entities", "--json", stdin="went to Rome").splitlines()[0])
     assert is_bio(record["tags"])
+
+
+def test_the_rate_of_a_resumed_run_counts_from_where_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = names_folder(tmp_path / "names", 60)
+    options = ["--hidden", "4", "--batch", "4", "--checkpoint-steps", "5", "--steps", "7"]
+    inside("train", "classify", "--train", names, "--out", tmp_path / "run", *options)
+    monkeypatch.setattr(TrainingProgress, "_PLAIN_SECONDS", 0.0)
+    output = inside("train", "--resume", tmp_path / "run", "--steps", "9")
+    rates = [float(rate) for rate in re.findall(r"(-?[\d.]+)k? texts/s", output)]
+    assert len(rates) == 2
+    assert min(rates) > 0
 
 
 @pytest.mark.parametrize("run", ["classes", "entities"])

@@ -56,7 +56,7 @@ class TrainingProgress(Callback):
         """Put the bar up."""
         self._started = self._shown = time.perf_counter()
         self._first_step = trainer.progress.step
-        self._items = -trainer.progress.epoch_items
+        self._items = 0
         self._epoch_items = trainer.progress.epoch_items
         if self._console.is_terminal:
             self._bar = Progress(
