@@ -210,7 +210,7 @@ def test_the_rate_follows_the_length_of_a_chunk() -> None:
     assert {rate for _, rate in found} == {0.5}, "the rate itself stays"
 
 
-VALID = (5.0, 4.0, 4.5, 3.0, 3.5, 3.2, 3.1, 3.05, 2.0)
+VALID = (5.0, 4.0, 3.0, 3.5, 2.9, 3.2, 3.1, 3.05, 2.0)
 
 
 def test_the_trigger_is_naive() -> None:
