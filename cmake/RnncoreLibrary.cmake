@@ -12,8 +12,9 @@ set(RNNCORE_TEAM OpenMP::OpenMP_CXX)
 set(RNNCORE_SANITIZE_FLAGS "")
 set(RNNCORE_SANITIZE_DEFINITIONS "")
 if(RNNCORE_SANITIZE)
-  set(RNNCORE_SANITIZE_FLAGS -fsanitize=${RNNCORE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
-  set(RNNCORE_SANITIZE_DEFINITIONS RNNCORE_EXACT_MEMORY)  # backend/cpu/memory.cpp
+  set(RNNCORE_SANITIZE_FLAGS -fsanitize=${RNNCORE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1 -O1)
+  # backend/cpu/memory.cpp, backend/cpu/targets.h
+  set(RNNCORE_SANITIZE_DEFINITIONS RNNCORE_EXACT_MEMORY RNNCORE_FEW_TARGETS)
   if(RNNCORE_SANITIZE MATCHES thread)
     find_package(Threads REQUIRED)
     set(RNNCORE_TEAM Threads::Threads)

@@ -32,9 +32,10 @@ std::vector<TargetName> machine_targets() {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512cd");
-  if (avx512) found.push_back({"AVX3", HWY_AVX3});
+  constexpr auto compiled = [](std::int64_t bit) { return (bit & HWY_DISABLED_TARGETS) == 0; };
+  if (avx512 && compiled(HWY_AVX3)) found.push_back({"AVX3", HWY_AVX3});
   if (avx2) found.push_back({"AVX2", HWY_AVX2});
-  if (__builtin_cpu_supports("sse4.2")) found.push_back({"SSE4", HWY_SSE4});
+  if (__builtin_cpu_supports("sse4.2") && compiled(HWY_SSE4)) found.push_back({"SSE4", HWY_SSE4});
 #elif defined(__aarch64__)
   found.push_back({"NEON", HWY_NEON});
 #endif

@@ -9,7 +9,14 @@
 #define RNNCORE_BACKEND_CPU_TARGETS_H_
 
 // SVE and RVV vectors cannot be members of a struct; the further AVX-512 variants and SSSE3 add build time alone.
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV | HWY_AVX3_DL | HWY_SSSE3)
+// Builds with sanitizers, whose kernels take minutes each to compile, have the narrower half of the rest.
+#ifdef RNNCORE_FEW_TARGETS
+#define RNNCORE_LEFT_OUT (HWY_AVX3 | HWY_SSE4)
+#else
+#define RNNCORE_LEFT_OUT 0
+#endif
+#define HWY_DISABLED_TARGETS \
+  (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV | HWY_AVX3_DL | HWY_SSSE3 | RNNCORE_LEFT_OUT)
 
 #include <hwy/detect_targets.h>
 
