@@ -34,6 +34,7 @@ class Backward {
   // One padded row for each of the batch, kept in parts, as (N, width) in `from` or zeros.
   void load_rows(Buffer& to, const void* from, std::int64_t padded, std::int64_t width = 0) const {
     to = Buffer(static_cast<std::size_t>(l_.rows.rows(1) * padded) * sizeof(T));
+    if (to.bytes() == 0) return;  // an empty batch
     std::memset(to.data(), 0, to.bytes());
     for (std::int64_t n = 0; from && n < l_.N; ++n)
       std::memcpy(static_cast<T*>(to.data()) + l_.rows.run(1, n).at * padded, static_cast<const T*>(from) + n * width,
