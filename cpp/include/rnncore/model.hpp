@@ -135,9 +135,8 @@ class RNNCORE_EXPORT Model {
   void set_vocabulary(const Vocabulary& vocabulary);
   // Of a model with characters: the asset "characters"; null: there is none.
   const Vocabulary* character_vocabulary() const { return characters_.get(); }
-  bool lower() const {
-    return lower_;
-  }  // words are looked up in lower case (characters keep theirs): the asset "lower"
+  // Words are looked up in lower case (characters keep theirs): the asset "lower".
+  bool lower() const { return lower_; }
   const std::string& vocabulary_json() const { return vocabulary_json_; }  // "null", or one object
   const std::string& training_json() const { return training_json_; }      // facts about the training run, or "null"
   // What else belongs to the model, or "null": "labels" (below), and whatever Python's classes keep there.
