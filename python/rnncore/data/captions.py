@@ -6,14 +6,14 @@ import csv
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnncore._messages import message
+from rnncore.data.file_source import FileSource
 from rnncore.data.records import OnError, Records
 from rnncore.data.splits import stratified_split
 from rnncore.data.text import PathLike, open_text
@@ -116,7 +116,7 @@ class CaptionCorpus:
 
 
 @dataclass(frozen=True)
-class CaptionSource:
+class CaptionSource(FileSource):
     """Files of captioned rows.
 
     Attributes:
@@ -134,26 +134,6 @@ class CaptionSource:
     test_fraction: float = 0.0
     on_error: OnError = "raise"
     seed: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as JSON."""
-        return asdict(self)
-
-    def describe(self) -> str:
-        """The training path."""
-        return self.train
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> CaptionSource:
-        """Rebuild what `to_json` gave.
-
-        Raises:
-            ValueError: unknown or missing names.
-        """
-        names = {one.name for one in fields(cls)}
-        if set(value) != names:
-            raise ValueError(message("data source", "fields", ", ".join(sorted(names)), ", ".join(sorted(value))))
-        return cls(**value)
 
     def load(self) -> CaptionCorpus:
         """Read the files.

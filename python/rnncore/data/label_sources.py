@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from rnncore._messages import message
+from rnncore.data.file_source import FileSource
 from rnncore.data.label_corpora import ClassCorpus, TagCorpus
 from rnncore.data.labelled import Examples, read_examples
 from rnncore.data.records import OnError
@@ -14,11 +13,9 @@ from rnncore.data.splits import stratified_split
 from rnncore.data.tagged import TaggedSentences, read_sentences
 from rnncore.data.vocabulary import Level
 
-S = TypeVar("S", bound="LabelSource")
-
 
 @dataclass(frozen=True)
-class LabelSource:
+class LabelSource(FileSource):
     """What sources of labelled data share.
 
     Attributes:
@@ -40,26 +37,6 @@ class LabelSource:
     test_fraction: float = 0.0
     seed: int = 0
     min_count: int = 1
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as JSON."""
-        return asdict(self)
-
-    def describe(self) -> str:
-        """The training path."""
-        return self.train
-
-    @classmethod
-    def from_json(cls: type[S], value: Mapping[str, Any]) -> S:
-        """Rebuild what `to_json` gave.
-
-        Raises:
-            ValueError: unknown or missing names.
-        """
-        names = {one.name for one in fields(cls)}
-        if set(value) != names:
-            raise ValueError(message("data source", "fields", ", ".join(sorted(names)), ", ".join(sorted(value))))
-        return cls(**value)
 
     def _hold_out(self, strata: Sequence[str]) -> tuple[list[int], list[int], list[int]]:
         """Training, validation and test indices of `train`."""

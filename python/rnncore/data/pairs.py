@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
-from typing import Any, get_args
+from typing import get_args
 
 from rnncore._messages import message
+from rnncore.data.file_source import FileSource
 from rnncore.data.records import OnError, Records, lines_of
 from rnncore.data.subwords import Subwords, TextVocabulary
 from rnncore.data.text import PathLike
@@ -122,7 +123,7 @@ class PairCorpus:
 
 
 @dataclass(frozen=True)
-class PairSource:
+class PairSource(FileSource):
     """Files of parallel text.
 
     Attributes:
@@ -145,26 +146,6 @@ class PairSource:
     lower: bool = False
     max_length: int = 100
     select: str = "loss"
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as JSON."""
-        return asdict(self)
-
-    def describe(self) -> str:
-        """The training path."""
-        return self.train
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> PairSource:
-        """Rebuild what `to_json` gave.
-
-        Raises:
-            ValueError: unknown or missing names.
-        """
-        names = {one.name for one in fields(cls)}
-        if set(value) != names:
-            raise ValueError(message("data source", "fields", ", ".join(sorted(names)), ", ".join(sorted(value))))
-        return cls(**value)
 
     def load(self, *, source: TextVocabulary | None = None, target: TextVocabulary | None = None) -> PairCorpus:
         """Read the files; `source`, `target`: use these vocabularies instead of building them."""
