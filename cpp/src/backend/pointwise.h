@@ -91,19 +91,22 @@ void cross_entropy(Device device, const CrossEntropy& loss);
 // dx = scale * d(row loss)/dx, times row_scale[r] where given (null: 1). dx may be x. Reads log_sums.
 void cross_entropy_backward(Device device, const CrossEntropy& loss, double scale, const void* row_scale, void* dx);
 
-// Some rows of an output layer with its loss: logits = x W^T + bias, their cross-entropy, and where wanted its
-// gradient: each member of the team takes some rows through all of it while they are in its cache.
+// Some rows of an output layer with its loss: logits = x W^T + bias, their cross-entropy, and what is wanted of the
+// gradients of scale * (the sum of the row losses). Pointers that may be null say what is wanted.
 struct OutputBlock {
   CrossEntropy loss;  // rows, cols (classes), targets and losses; x and log_sums are not used
   std::int64_t inputs = 0;
-  const void* x = nullptr;           // (rows, inputs)
-  const Packed* weight = nullptr;    // pack_matrix of W (classes, inputs), transposed
-  const Packed* weight_t = nullptr;  // the same straight; read for dx
-  const void* bias = nullptr;        // (classes) or null
-  void* logits = nullptr;  // (rows, classes): working memory; with `gradient` scale * d(row loss)/d(logits) out
-  bool gradient = false;
+  const void* x = nullptr;            // (rows, inputs)
+  const Packed* weight = nullptr;     // pack_matrix of W (classes, inputs), transposed
+  const void* bias = nullptr;         // (classes) or null
+  const Packed* weight_t = nullptr;   // W straight, for dx
+  const void* weight_rows = nullptr;  // W as it is, for dx
+  const void* weight_sum = nullptr;   // (inputs): the sum of W's rows, for dx with label smoothing; else null
   double scale = 1.0;
-  void* dx = nullptr;  // (rows, inputs): scale * d(row loss)/dx, or null
+  void* dx = nullptr;       // (rows, inputs) or null
+  void* dweight = nullptr;  // (classes, inputs) or null
+  void* dbias = nullptr;    // (classes) or null
+  bool accumulate = false;  // adds to dweight and dbias
 };
 void output_block(Device device, const OutputBlock& block);
 

@@ -88,6 +88,8 @@ Tensor row_losses(const char* name, const char* argument, bool log_probs, const 
   return out;
 }
 
+constexpr std::int64_t kLogits = std::int64_t{1} << 23;  // elements held of a block of logits
+
 // The fused output layer, one block of rows at a time.
 struct OutputLayer {
   Tensor x, weight, bias, targets;
@@ -95,10 +97,11 @@ struct OutputLayer {
   double scale;               // of a row's loss in the result
   Tensor dx, dweight, dbias;  // defined where wanted: d(result)/d...
 
-  // Rows whose logits (with their gradient in place) stay in cache, but enough of them to keep the product busy.
+  // Rows at a time, whose logits (with their gradient in place) are held for the weights' gradient: it is read and
+  // written once for all of them.
   std::int64_t block_rows() const {
-    const std::int64_t fit = (std::int64_t{1} << 21) / std::max<std::int64_t>(1, classes) / 48 * 48;
-    return std::min(rows, std::max<std::int64_t>(96, std::min<std::int64_t>(2400, fit)));
+    const std::int64_t fit = kLogits / classes / 48 * 48;
+    return std::min(rows, std::clamp<std::int64_t>(fit, 96, 2400));
   }
   template <typename P>
   P* row(P* base, std::int64_t r, std::int64_t cols) const {
@@ -107,55 +110,38 @@ struct OutputLayer {
   }
 };
 
-// dlogits (count, classes) of rows [first, first + count): their share of the gradients of weight and bias.
-void add_gradients(OutputLayer& layer, std::int64_t first, std::int64_t count, const void* dlogits) {
-  backend::Gemm g;
-  g.dtype = layer.x.dtype();
-  g.trans_a = true;
-  g.M = layer.classes;
-  g.N = layer.inputs;
-  g.K = count;
-  g.a = dlogits;
-  g.lda = layer.classes;
-  g.b = layer.row(layer.x.raw(), first, layer.inputs);
-  g.ldb = g.ldc = layer.inputs;
-  g.c = layer.dweight.mutable_raw();
-  g.a_sums = layer.dbias.defined() ? layer.dbias.mutable_raw() : nullptr;
-  g.accumulate = first > 0;
-  backend::gemm(layer.x.device(), g);
-}
-
 // The row losses; fills the gradients that are defined.
 Tensor run_output_layer(OutputLayer& layer, const LossOptions& options) {
   const NoGradGuard guard;
   const Device device = layer.x.device();
   const std::int64_t block = layer.block_rows();
-  Tensor logits = Tensor::empty({block, layer.classes}, layer.x.dtype());
-  Tensor losses = Tensor::empty({layer.rows}, DType::float64);
-  const bool weight_wanted = layer.dweight.defined(), bias_alone = layer.dbias.defined() && !weight_wanted;
+  Tensor losses = Tensor::empty({layer.rows}, DType::float64), weight_sum;
   const auto packed = packed_weight(layer.weight, true);
   const auto packed_back = layer.dx.defined() ? packed_weight(layer.weight, false) : backend::PackedPtr();
   backend::OutputBlock b;
   b.loss = describe(options, layer.x.dtype(), layer.classes, false);
   b.inputs = layer.inputs;
   b.weight = packed.get();
-  b.weight_t = packed_back.get();
   b.bias = layer.bias.defined() ? layer.bias.raw() : nullptr;
-  b.logits = logits.mutable_raw();
-  b.gradient = layer.dx.defined() || weight_wanted || bias_alone;
+  if (layer.dx.defined()) {
+    b.weight_t = packed_back.get();
+    b.weight_rows = layer.weight.raw();
+    if (options.label_smoothing > 0.0) {
+      weight_sum = sum(layer.weight, 0);
+      b.weight_sum = weight_sum.raw();
+    }
+  }
   b.scale = layer.scale;
-  Tensor sums = bias_alone ? Tensor::empty({layer.classes}, layer.x.dtype()) : Tensor();
+  b.dweight = layer.dweight.defined() ? layer.dweight.mutable_raw() : nullptr;
+  b.dbias = layer.dbias.defined() ? layer.dbias.mutable_raw() : nullptr;
   for (std::int64_t first = 0; first < layer.rows; first += block) {
     b.loss.rows = std::min(block, layer.rows - first);
     b.loss.targets = layer.targets.data<std::int64_t>() + first;
     b.loss.losses = losses.mutable_data<double>() + first;
     b.x = layer.row(layer.x.raw(), first, layer.inputs);
     b.dx = layer.dx.defined() ? layer.row(layer.dx.mutable_raw(), first, layer.inputs) : nullptr;
+    b.accumulate = first > 0;
     backend::output_block(device, b);
-    if (weight_wanted) add_gradients(layer, first, b.loss.rows, b.logits);
-    if (!bias_alone) continue;
-    backend::sum_axis(device, layer.x.dtype(), 1, b.loss.rows, layer.classes, 1.0, b.logits, sums.mutable_raw());
-    layer.dbias.add_(sums);  // zero at first
   }
   return losses;
 }
@@ -198,8 +184,12 @@ Tensor output_layer_loss(const char* name, const Tensor& x, const Tensor& weight
   const bool on_tape = should_record({x, weight, bias});
   if (on_tape) {
     if (x.requires_grad()) layer.dx = Tensor::empty(x.shape(), x.dtype());
-    if (weight.requires_grad()) layer.dweight = Tensor::zeros(weight.shape(), x.dtype());
-    if (bias.requires_grad()) layer.dbias = Tensor::zeros(bias.shape(), x.dtype());
+    // Written by the first block; without rows there is none.
+    const auto gradient = [&](const Tensor& of) {
+      return layer.rows > 0 ? Tensor::empty(of.shape(), x.dtype()) : Tensor::zeros(of.shape(), x.dtype());
+    };
+    if (weight.requires_grad()) layer.dweight = gradient(weight);
+    if (bias.requires_grad()) layer.dbias = gradient(bias);
   }
   const double total = layer.rows > 0 ? total_of(run_output_layer(layer, options)) : 0.0;
   Tensor out = Tensor::full({}, total * scale, x.dtype());

@@ -26,9 +26,6 @@ struct LossKernels {
   void (*softmax)(std::int64_t n, const T* x, T* y);
   void (*log_softmax)(std::int64_t n, const T* x, T* y);
   void (*softmax_backward)(bool log, std::int64_t n, const T* dy, const T* y, T* dx);
-  // x = exp(x - max); returns their sum
-  double (*exp_row)(std::int64_t n, T* x, T& max);
-  void (*scale_row)(std::int64_t n, T scale, T shift, T* x);  // x = scale * x - shift
   // y = scale * (exp(x - log_sum) - shift); y may be x
   void (*shifted_softmax)(std::int64_t n, const T* x, double log_sum, T shift, T scale, T* y);
 };
@@ -120,21 +117,8 @@ void ShiftedSoftmax(std::int64_t n, const T* x, double log_sum, T shift, T scale
 }
 
 template <typename T>
-double ExpRow(std::int64_t n, T* x, T& max) {
-  max = RowMax(n, x);
-  Map1(hn::ScalableTag<T>(), n, x, x, [max](auto t, auto v) HWY_ATTR { return Exp(t, hn::Sub(v, hn::Set(t, max))); });
-  return Sum(n, x);
-}
-
-template <typename T>
-void ScaleRow(std::int64_t n, T scale, T shift, T* x) {
-  Map1(hn::ScalableTag<T>(), n, x, x,
-       [=](auto t, auto v) HWY_ATTR { return hn::MulSub(v, hn::Set(t, scale), hn::Set(t, shift)); });
-}
-
-template <typename T>
 constexpr LossKernels<T> Kernels() {
-  return {LogSum<T>, Sum<T>, Softmax<T>, LogSoftmax<T>, SoftmaxBackward<T>, ExpRow<T>, ScaleRow<T>, ShiftedSoftmax<T>};
+  return {LogSum<T>, Sum<T>, Softmax<T>, LogSoftmax<T>, SoftmaxBackward<T>, ShiftedSoftmax<T>};
 }
 
 }  // namespace
@@ -153,7 +137,6 @@ HWY_AFTER_NAMESPACE();
 #include <cstring>
 
 #include "backend/cpu/dispatch.h"
-#include "backend/cpu/gemm.h"
 #include "backend/cpu/softmax.h"
 
 namespace rnncore {
@@ -200,53 +183,6 @@ void row_gradient(const LossKernels<T>& run, const backend::CrossEntropy& loss, 
     run.shifted_softmax(loss.cols, x, loss.log_sums[r], shift, factor, dx);
   }
   dx[target] -= static_cast<T>((1.0 - loss.label_smoothing) * scale);
-}
-
-// A row's loss, and its gradient in place of the logits.
-template <typename T>
-double row_loss_gradient(const LossKernels<T>& run, const backend::CrossEntropy& loss, double scale, std::int64_t r,
-                         T* x) {
-  const std::int64_t target = loss.targets[r];
-  if (target == loss.ignore_index) {
-    std::fill(x, x + loss.cols, T(0));
-    return 0.0;
-  }
-  const double e = loss.label_smoothing, expected = expected_logit(run, loss, x, r);
-  T max;
-  const double sum = run.exp_row(loss.cols, x, max);
-  run.scale_row(loss.cols, static_cast<T>(scale / sum), static_cast<T>(scale * e / static_cast<double>(loss.cols)), x);
-  x[target] -= static_cast<T>((1.0 - e) * scale);
-  return static_cast<double>(max) + std::log(sum) - expected;
-}
-
-template <typename T>
-void output_rows(const backend::OutputBlock& block, const T* bias, Range rows) {
-  const LossKernels<T>& run = kernels<T>();
-  const std::int64_t classes = block.loss.cols, inputs = block.inputs;
-  T* const logits = static_cast<T*>(block.logits) + rows.begin * classes;
-  RowProduct<T> p;
-  p.a = static_cast<const T*>(block.x) + rows.begin * inputs;
-  p.a_row = p.run = inputs;
-  p.b = block.weight;
-  p.c = logits;
-  p.c_row = p.columns = classes;
-  p.rows = rows.size();
-  p.bias = bias;
-  p.start = bias ? Start::bias : Start::zero;
-  row_product(Member{}, p);
-  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
-    T* const x = logits + (r - rows.begin) * classes;
-    block.loss.losses[r] = block.gradient ? row_loss_gradient(run, block.loss, block.scale, r, x)
-                                          : row_loss(run, block.loss, static_cast<const T*>(x), r);
-  }
-  if (!block.dx) return;
-  p.a = logits;
-  p.a_row = p.run = classes;
-  p.b = block.weight_t;
-  p.c = static_cast<T*>(block.dx) + rows.begin * inputs;
-  p.c_row = p.columns = inputs;
-  p.start = Start::zero;
-  row_product(Member{}, p);
 }
 
 }  // namespace
@@ -306,30 +242,6 @@ void cross_entropy(Device, const CrossEntropy& loss) {
       const Range mine = member.share(loss.rows);
       for (std::int64_t r = mine.begin; r < mine.end; ++r)
         loss.losses[r] = cpu::row_loss(run, loss, static_cast<const T*>(loss.x) + r * loss.cols, r);
-    });
-  });
-}
-
-void output_block(Device, const OutputBlock& block) {
-  cpu::with_float(block.loss.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const std::int64_t classes = block.loss.cols, tile = cpu::gemm_table<T>().row_tile;
-    cpu::Buffer bias;  // readable to whole vectors
-    if (block.bias) {
-      const std::size_t bytes = static_cast<std::size_t>(block.weight->layout().N) * sizeof(T);
-      bias = cpu::Buffer(bytes);
-      std::memset(bias.data(), 0, bytes);
-      std::memcpy(bias.data(), block.bias, static_cast<std::size_t>(classes) * sizeof(T));
-    }
-    // As many rows at a time as the second cache holds, and no fewer than make up for reading the weights.
-    constexpr std::int64_t kCache = 1 << 19, kFewest = 4, kMost = 16;
-    const std::int64_t fit = kCache / (classes * static_cast<std::int64_t>(sizeof(T)) * tile);
-    const std::int64_t step = tile * std::clamp(fit, kFewest, kMost);
-    const double work = static_cast<double>(block.loss.rows) * static_cast<double>(classes * block.inputs);
-    cpu::run_team(cpu::threads_for(work), [&](const Member& member) {
-      const Range mine = member.share(block.loss.rows, tile);
-      for (std::int64_t r = mine.begin; r < mine.end; r += step)
-        cpu::output_rows(block, static_cast<const T*>(bias.data()), {r, std::min(mine.end, r + step)});
     });
   });
 }
