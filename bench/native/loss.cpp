@@ -52,7 +52,14 @@ void head_and_loss_fused(benchmark::State& state) {
 }
 
 void shapes(benchmark::internal::Benchmark* b) {
-  b->Args({2500, 128, 65})->Args({2500, 512, 65})->Args({400, 200, 10000})->Args({700, 200, 10000})->Args({700, 650, 10000})->Args({700, 200, 33278});
+  b->Args({2500, 128, 65})
+      ->Args({2500, 512, 65})
+      ->Args({400, 200, 10000})
+      ->Args({700, 200, 10000})
+      ->Args({700, 650, 10000})
+      ->Args({700, 200, 33278})
+      ->Args({700, 1500, 10000})
+      ->Args({2400, 512, 2000});
   b->ArgNames({"rows", "H", "V"})->UseRealTime()->Unit(benchmark::kMillisecond);
 }
 

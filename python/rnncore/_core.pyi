@@ -360,6 +360,14 @@ class Optimizer:
 
 def clip_grad_norm_(parameters: Sequence[Tensor], max_norm: float) -> float: ...
 def clip_grad_value_(parameters: Sequence[Tensor], clip_value: float) -> None: ...
+def dynamic_evaluation_(
+    parameter: Tensor,
+    start: Tensor,
+    lr: float,
+    decay: float = 0.0,
+    scale: Tensor | None = None,
+    back: Tensor | None = None,
+) -> None: ...
 
 class ModelSpec:
     def __init__(

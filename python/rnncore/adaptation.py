@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnncore import Tensor, enable_grad, nn, no_grad
+from rnncore._core import dynamic_evaluation_
 from rnncore._messages import message
 from rnncore.data.batches import Ids, Streams
 from rnncore.models.language_model import LanguageModel, State
@@ -239,16 +240,9 @@ class _Follower:
         """One step on the loss of a segment."""
         self._model.zero_grad()
         loss.backward()
-        with no_grad():
-            for name, parameter in self._parameters.items():
-                gradient = parameter.grad
-                away = self._start[name] - parameter if self._decay else None
-                if gradient is not None:
-                    parameter.add_(gradient * self._scale[name] if self._scale else gradient, alpha=-self._lr)
-                if away is not None and self._back:
-                    parameter.add_(away * self._back[name])
-                elif away is not None:
-                    parameter.add_(away, alpha=self._decay)
+        for name, parameter in self._parameters.items():
+            scale, back = self._scale.get(name), self._back.get(name)
+            dynamic_evaluation_(parameter, self._start[name], self._lr, self._decay, scale, back)
 
     def give_back(self) -> None:
         """The weights of the beginning."""

@@ -82,6 +82,14 @@ void bind_optim(py::module_& m) {
         "Scales all gradients so that their global 2-norm is at most max_norm; returns the norm before.");
   m.def("clip_grad_value_", &clip_grad_value_, py::arg("parameters"), py::arg("clip_value"), Release(),
         "Clamps every gradient element to [-clip_value, clip_value].");
+  m.def(
+      "dynamic_evaluation_",
+      [](const Tensor& parameter, const Tensor& start, double lr, double decay, const std::optional<Tensor>& scale,
+         const std::optional<Tensor>& back) {
+        dynamic_evaluation_(parameter, start, lr, decay, scale.value_or(Tensor()), back.value_or(Tensor()));
+      },
+      py::arg("parameter"), py::arg("start"), py::arg("lr"), py::arg("decay") = 0.0, py::arg("scale") = py::none(),
+      py::arg("back") = py::none(), Release(), "w <- w - lr scale grad + back (start - w), in one pass.");
 }
 
 }  // namespace rnncore::python

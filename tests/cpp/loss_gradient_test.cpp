@@ -113,7 +113,7 @@ TEST(LossGradients, LinearCrossEntropyIsTheComposition) {
 
 // More rows than one block of logits: blocks must join without a seam.
 TEST(LossGradients, LinearCrossEntropyOverSeveralBlocks) {
-  const std::int64_t rows = 150, classes = 40000;  // blocks of 64 rows
+  const std::int64_t rows = 450, classes = 40000;  // blocks of 192 rows
   const Tensor x = numbers({rows, 3}, 9), w = numbers({classes, 3}, 10), b = numbers({classes}, 11);
   std::vector<std::int64_t> values;
   for (std::int64_t r = 0; r < rows; ++r) values.push_back((r * 7919) % classes);

@@ -202,5 +202,33 @@ TEST(Optim, ParametersWithoutGradientAreLeftAlone) {
   EXPECT_FALSE(all[0].grad().defined());
 }
 
+TEST(Optim, DynamicEvaluationIsItsEquation) {
+  for (const DType dtype : {DType::float32, DType::float64}) {
+    const Tensor w = Tensor::full({37}, 2.0, dtype), start = Tensor::full({37}, 5.0, dtype),
+                 scale = Tensor::full({37}, 10.0, dtype), back = Tensor::full({37}, 0.25, dtype);
+    const auto moved = [&](const Tensor& g, const Tensor& by, const Tensor& to) {
+      Tensor parameter = w.clone();
+      parameter.set_requires_grad(true);
+      parameter.set_grad(g);
+      dynamic_evaluation_(parameter, start, 0.5, 0.125, by, to);
+      const Tensor values = parameter.to(DType::float64);
+      for (std::int64_t i = 1; i < 37; ++i) EXPECT_EQ(values.data<double>()[i], values.data<double>()[0]);
+      return values.data<double>()[36];
+    };
+    const Tensor g = Tensor::full({37}, 3.0, dtype);
+    EXPECT_EQ(moved(g, scale, back), 2.0 - 0.5 * 10.0 * 3.0 + 0.25 * 3.0);
+    EXPECT_EQ(moved(g, {}, {}), 2.0 - 0.5 * 3.0 + 0.125 * 3.0);
+    EXPECT_EQ(moved({}, scale, {}), 2.0 + 0.125 * 3.0);
+  }
+  const Tensor w = Tensor::zeros({4}, DType::float32),
+               endless = Tensor::full({4}, std::numeric_limits<double>::infinity(), DType::float32);
+  dynamic_evaluation_(w, Tensor::full({4}, 1.0, DType::float32), 0.5, 0.25, endless);  // no gradient: no 0 * infinity
+  EXPECT_EQ(w.data<float>()[3], 0.25f);
+  EXPECT_THROW(dynamic_evaluation_(w, w, std::numeric_limits<double>::quiet_NaN(), 0), ArgumentError);
+  EXPECT_THROW(dynamic_evaluation_(w, Tensor::zeros({5}, DType::float32), 1, 0), ArgumentError);
+  EXPECT_THROW(dynamic_evaluation_(w, Tensor::zeros({4}, DType::float64), 1, 0), TypeError);
+  EXPECT_THROW(dynamic_evaluation_(w, w, 1, 0, Tensor::zeros({2, 2}, DType::float32)), ArgumentError);
+}
+
 }  // namespace
 }  // namespace rnncore::test

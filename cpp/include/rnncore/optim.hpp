@@ -67,4 +67,11 @@ class RNNCORE_EXPORT Optimizer {
 RNNCORE_EXPORT double clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm);
 RNNCORE_EXPORT void clip_grad_value_(const std::vector<Tensor>& parameters, double clip_value);
 
+// A step of dynamic evaluation (Krause et al. 2018, section 5), in one pass over a parameter w and its gradient g:
+//   w <- w - lr scale g + back (start - w)
+// scale, back: of w's shape, or undefined: 1 and `decay`. Without a gradient w only moves back.
+// Throws ArgumentError where a shape is not w's, TypeError where a dtype is not.
+RNNCORE_EXPORT void dynamic_evaluation_(const Tensor& parameter, const Tensor& start, double lr, double decay,
+                                        const Tensor& scale = {}, const Tensor& back = {});
+
 }  // namespace rnncore

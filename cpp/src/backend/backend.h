@@ -36,7 +36,6 @@ struct Gemm {
   bool accumulate = false;           // start from c
   const Packed* packed_b = nullptr;  // pack_matrix of b, or null: packed on the fly
   int threads = 0;                   // 0: as the work deserves
-  void* a_sums = nullptr;            // (M), with trans_a: the sums of a's rows over K too, accumulated as c is
 };
 void gemm(Device device, const Gemm& g);
 // Packed weights made under another epoch must be made again (the instruction set changed).

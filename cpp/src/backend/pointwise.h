@@ -213,22 +213,24 @@ void dropout(Device device, DType dtype, std::int64_t n, double p, std::uint64_t
 double sum_of_squares(Device device, DType dtype, std::int64_t n, const void* g, double clip_value);
 void clamp(Device device, DType dtype, std::int64_t n, double limit, void* y);  // y into [-limit, limit]
 
-enum class Update : std::uint8_t { sgd, adam, rmsprop, asgd };
-// One parameter. g' = clamp(g, +-clip_value) * grad_scale [+ weight_decay * w]; the equations are those of torch.optim.
+enum class Update : std::uint8_t { sgd, adam, rmsprop, asgd, dynamic };
+// One parameter. g' = clamp(g, +-clip_value) * grad_scale [+ weight_decay * w]; the equations are those of torch.optim;
+// dynamic: w' = w - lr scale g' + back (start - w).
 struct UpdateStep {
   Update kind = Update::sgd;
   DType dtype = DType::float32;
   std::int64_t n = 0;
   void* w = nullptr;
-  const void* g = nullptr;
-  void* slot[3] = {};  // sgd: momentum; adam: m, v; rmsprop: v, mean (centered), momentum; asgd: ax
+  const void* g = nullptr;  // null: zeros
+  // sgd: momentum; adam: m, v; rmsprop: v, mean (centered), momentum; asgd: ax; dynamic, only read: start, scale, back
+  void* slot[3] = {};
   double grad_scale = 1.0, clip_value = 0.0, weight_decay = 0.0, lr = 0.0;
   double decay = 1.0;  // w is multiplied by this first (adamw: 1 - lr * weight_decay; asgd: 1 - lambd * eta)
   double momentum = 0.0, dampening = 0.0;
   bool nesterov = false, first = false;  // first: the momentum buffer becomes g'
   double beta1 = 0.0, beta2 = 0.0, eps = 0.0;
   double step_size = 0.0, bias2_sqrt = 1.0;  // adam: lr / (1 - beta1^t), sqrt(1 - beta2^t)
-  double alpha = 0.0;                        // rmsprop: smoothing; asgd: weight of w in the average
+  double alpha = 0.0;                        // rmsprop: smoothing; asgd: weight of w in the average; dynamic: back
 };
 void update(Device device, const UpdateStep& step);
 

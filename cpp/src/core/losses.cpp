@@ -88,7 +88,7 @@ Tensor row_losses(const char* name, const char* argument, bool log_probs, const 
   return out;
 }
 
-constexpr std::int64_t kLogits = std::int64_t{1} << 23;  // elements held of a block of logits
+constexpr std::int64_t kLogits = std::int64_t{1} << 23;  // elements held of a block of rows
 
 // The fused output layer, one block of rows at a time.
 struct OutputLayer {
@@ -97,11 +97,13 @@ struct OutputLayer {
   double scale;               // of a row's loss in the result
   Tensor dx, dweight, dbias;  // defined where wanted: d(result)/d...
 
-  // Rows at a time, whose logits (with their gradient in place) are held for the weights' gradient: it is read and
-  // written once for all of them.
+  // Rows at a time, whose exponentials are held where the weights' gradient is wanted: it is made in one go for all of
+  // them.
   std::int64_t block_rows() const {
-    const std::int64_t fit = kLogits / classes / 48 * 48;
-    return std::min(rows, std::clamp<std::int64_t>(fit, 96, 2400));
+    constexpr std::int64_t kGrain = 24;  // whole tiles of 6 and of 8 rows
+    const std::int64_t most = std::clamp<std::int64_t>(kLogits / classes / kGrain * kGrain, 4 * kGrain, 100 * kGrain);
+    const std::int64_t blocks = (rows + most - 1) / most, even = (rows + blocks - 1) / blocks;
+    return std::min(rows, (even + kGrain - 1) / kGrain * kGrain);
   }
   template <typename P>
   P* row(P* base, std::int64_t r, std::int64_t cols) const {

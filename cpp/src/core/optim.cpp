@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "backend/pointwise.h"
+#include "core/ops_common.h"
 #include "core/tensor_impl.h"
 
 namespace rnncore {
@@ -322,6 +323,36 @@ void clip_grad_value_(const std::vector<Tensor>& parameters, double clip_value) 
     Tensor grad = entry.parameter.grad();
     if (grad.defined()) backend::clamp(grad.device(), grad.dtype(), grad.numel(), clip_value, grad.mutable_raw());
   }
+}
+
+void dynamic_evaluation_(const Tensor& parameter, const Tensor& start, double lr, double decay, const Tensor& scale,
+                         const Tensor& back) {
+  const char* name = "dynamic_evaluation_";
+  check_float(name, "parameter", parameter);
+  if (!parameter.is_leaf()) throw_argument(name, "parameter", "a leaf", "the result of an operation");
+  for (const auto& [argument, value] : {std::pair{"lr", lr}, std::pair{"decay", decay}})
+    if (!std::isfinite(value)) throw_argument(name, argument, "a finite number", std::to_string(value));
+  backend::UpdateStep step;
+  step.kind = backend::Update::dynamic;
+  const auto read = [&](int slot, const char* argument, const Tensor& t) {
+    check_same_dtype(name, argument, t, parameter.dtype());
+    if (t.shape() != parameter.shape())
+      throw_argument(name, argument, "shape " + to_string(parameter.shape()), to_string(t.shape()));
+    step.slot[slot] = const_cast<void*>(t.raw());
+  };
+  read(0, "start", start);
+  if (scale.defined()) read(1, "scale", scale);
+  if (back.defined()) read(2, "back", back);
+  const Tensor grad = parameter.grad();
+  step.g = grad.defined() ? grad.raw() : nullptr;
+  step.dtype = parameter.dtype();
+  step.n = parameter.numel();
+  step.lr = lr;
+  step.alpha = decay;
+  Tensor w = parameter;
+  step.w = w.mutable_raw();
+  backend::update(parameter.device(), step);
+  finish_write(w);
 }
 
 }  // namespace rnncore

@@ -150,7 +150,6 @@ void gemm_trans(const backend::Gemm& g) {
   columns.c_row = g.ldc;
   p.columns = {columns};
   p.accumulate = g.accumulate;
-  if (g.a_sums) p.sums.push_back({static_cast<T*>(g.a_sums), 1});
   const int threads = threads_for(static_cast<double>(g.M) * g.N * g.K);
   const Buffer scratch(trans_scratch_bytes<T>({g.N}, threads));
   run_team(threads, [&](const Member& m) { trans_product(m, p, scratch.data()); });

@@ -134,7 +134,7 @@ const LossTable& loss_table() {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include <cstring>
+#include <algorithm>
 
 #include "backend/cpu/dispatch.h"
 #include "backend/cpu/softmax.h"

@@ -11,6 +11,7 @@
 
 #include "backend/cpu/simd_math.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -146,9 +147,11 @@ class OutputLayer {
         inputs_(block.inputs),
         classes_(block.loss.cols),
         chunk_(chunk_panels(layout_, block.inputs)),
+        slot_(std::min(kRows, (rows_ + table_.row_tile - 1) / table_.row_tile * table_.row_tile) * chunk_ *
+              layout_.width),
         keep_(block.dweight != nullptr || block.dbias != nullptr),
         bias_(bytes_of(layout_.N)),
-        working_(bytes_of(threads * kRows * chunk_ * layout_.width)),
+        working_(bytes_of(threads * slot_)),
         kept_(bytes_of(keep_ ? rows_ * layout_.N : 0)),
         factors_(bytes_of(rows_)) {
     T* bias = static_cast<T*>(bias_.data());
@@ -201,33 +204,47 @@ class OutputLayer {
     T* at = nullptr;                                   // (rows, columns)
   };
 
+  // What is known of a row while its chunks go by.
+  struct Row {
+    T reference = std::numeric_limits<T>::lowest();
+    T at_target = 0;               // the exponential there; 0 before its chunk
+    double sum = 0, expected = 0;  // of exponentials; what the loss takes from log sum exp
+  };
+
   void forward(const Member& member, Range rows) {
     const std::int64_t count = rows.size(), panels = layout_.panels();
-    T reference[kRows];
-    double sums[kRows] = {}, expected[kRows] = {};
-    std::fill(reference, reference + count, std::numeric_limits<T>::lowest());
+    Row all[kRows];
     Chunk c;
-    c.at = static_cast<T*>(working_.data()) + member.rank * kRows * chunk_ * layout_.width;
+    c.at = static_cast<T*>(working_.data()) + member.rank * slot_;
     for (; c.first < panels; c.first += c.panels) {
       c.panels = std::min(chunk_, panels - c.first);
       c.begin = c.first * layout_.width;
       c.columns = std::min(c.panels * layout_.width, layout_.N - c.begin);
       c.classes = std::min(c.columns, classes_ - c.begin);
       logits(rows, c);
-      for (std::int64_t i = 0; i < count; ++i) {
-        T* const row = c.at + i * c.columns;
-        expected[i] += expected_part(rows.begin + i, c, row);
-        const T top = run_.max(c.columns, row);
-        if (static_cast<double>(top) > static_cast<double>(reference[i]) + kSlack) {
-          if (c.first > 0) raise(rows.begin + i, c.first, reference[i] - top, sums[i]);
-          reference[i] = top;
-        }
-        sums[i] += run_.exp(c.columns, reference[i], row);
-      }
-      if (b_.dx) input_gradient(rows, c);
+      for (std::int64_t i = 0; i < count; ++i) exponentials(rows.begin + i, c, c.at + i * c.columns, all[i]);
       if (keep_) keep(rows, c);
+      if (b_.dx) input_gradient(rows, c);
     }
-    for (std::int64_t i = 0; i < count; ++i) finish(rows.begin + i, reference[i], sums[i], expected[i]);
+    for (std::int64_t i = 0; i < count; ++i) finish(rows.begin + i, all[i]);
+  }
+
+  // Where row r's target lies in the chunk, or -1.
+  std::int64_t target_in(const Chunk& c, std::int64_t r) const {
+    const std::int64_t target = b_.loss.targets[r];
+    return target != b_.loss.ignore_index && target >= c.begin && target < c.begin + c.classes ? target - c.begin : -1;
+  }
+
+  void exponentials(std::int64_t r, const Chunk& c, T* x, Row& row) const {
+    const std::int64_t target = target_in(c, r);
+    row.expected += expected_part(c, x, target);
+    const T top = run_.max(c.columns, x);
+    if (static_cast<double>(top) > static_cast<double>(row.reference) + kSlack) {
+      if (c.first > 0) raise(r, c.first, row.reference - top, row);
+      row.reference = top;
+    }
+    row.sum += run_.exp(c.columns, row.reference, x);
+    if (target >= 0) row.at_target = x[target];
   }
 
   void logits(Range rows, const Chunk& c) const {
@@ -246,22 +263,21 @@ class OutputLayer {
     }
   }
 
-  // A chunk's share of what the loss takes from log sum exp.
-  double expected_part(std::int64_t r, const Chunk& c, const T* row) const {
+  double expected_part(const Chunk& c, const T* x, std::int64_t target) const {
     const double e = b_.loss.label_smoothing;
-    const std::int64_t at = b_.loss.targets[r] - c.begin;
-    double part = at >= 0 && at < c.classes ? (1.0 - e) * static_cast<double>(row[at]) : 0.0;
+    const double part = target >= 0 ? (1.0 - e) * static_cast<double>(x[target]) : 0.0;
     if (e == 0.0) return part;
     const std::int64_t whole = c.classes / table_.lanes * table_.lanes;
-    double sum = run_.sum(whole, row);
-    for (std::int64_t j = whole; j < c.classes; ++j) sum += static_cast<double>(row[j]);
+    double sum = run_.sum(whole, x);
+    for (std::int64_t j = whole; j < c.classes; ++j) sum += static_cast<double>(x[j]);
     return part + e * sum / static_cast<double>(classes_);
   }
 
   // A larger reference: what was made with the last one, of panels before `end`, shrinks.
-  void raise(std::int64_t r, std::int64_t end, T difference, double& sum) const {
+  void raise(std::int64_t r, std::int64_t end, T difference, Row& row) const {
     const T factor = std::exp(difference);
-    sum *= static_cast<double>(factor);
+    row.sum *= static_cast<double>(factor);
+    row.at_target *= factor;
     if (b_.dx)
       for (T *dx = input_gradient_row(r), *last = dx + inputs_; dx < last; ++dx) *dx *= factor;
     if (!keep_) return;
@@ -269,7 +285,10 @@ class OutputLayer {
       run_.scale_rows(1, layout_.width, &factor, T(0), kept(p) + r * layout_.width);
   }
 
+  // Without the targets' own share: their gradient is a small difference, made in finish().
   void input_gradient(Range rows, const Chunk& c) const {
+    for (std::int64_t r = rows.begin; r < rows.end; ++r)
+      if (const std::int64_t target = target_in(c, r); target >= 0) c.at[(r - rows.begin) * c.columns + target] = T(0);
     const PanelLayout& to = b_.weight_t->layout();
     PanelArgs<T> args;
     args.a = c.at;
@@ -297,18 +316,18 @@ class OutputLayer {
     }
   }
 
-  void finish(std::int64_t r, T reference, double sum, double expected) const {
+  void finish(std::int64_t r, const Row& row) const {
     const std::int64_t target = b_.loss.targets[r];
     const bool ignored = target == b_.loss.ignore_index;
-    b_.loss.losses[r] = ignored ? 0.0 : static_cast<double>(reference) + std::log(sum) - expected;
-    const T factor = ignored ? T(0) : static_cast<T>(b_.scale / sum);
+    b_.loss.losses[r] = ignored ? 0.0 : static_cast<double>(row.reference) + std::log(row.sum) - row.expected;
+    const T factor = ignored ? T(0) : static_cast<T>(b_.scale / row.sum);
     static_cast<T*>(factors_.data())[r] = factor;
     if (!b_.dx) return;
     T* const dx = input_gradient_row(r);
     if (ignored) return std::fill(dx, dx + inputs_, T(0));
     const T* const w = static_cast<const T*>(b_.weight_rows) + target * inputs_;
-    const T at_target = target_share(), shift = everywhere();
-    for (std::int64_t i = 0; i < inputs_; ++i) dx[i] = dx[i] * factor - at_target * w[i];
+    const T at_target = row.at_target * factor - target_share(), shift = everywhere();
+    for (std::int64_t i = 0; i < inputs_; ++i) dx[i] = dx[i] * factor + at_target * w[i];
     if (const T* const all = static_cast<const T*>(b_.weight_sum))
       for (std::int64_t i = 0; i < inputs_; ++i) dx[i] -= shift * all[i];
   }
@@ -323,8 +342,9 @@ class OutputLayer {
     run_.scale_rows(rows.size(), width, static_cast<const T*>(factors_.data()) + rows.begin, everywhere(),
                     x + rows.begin * width);
     for (std::int64_t r = rows.begin; r < rows.end; ++r) {
-      const std::int64_t at = b_.loss.targets[r] - first;
-      if (at >= 0 && at < width && b_.loss.targets[r] != b_.loss.ignore_index) x[r * width + at] -= target_share();
+      const std::int64_t target = b_.loss.targets[r];
+      if (target != b_.loss.ignore_index && target >= first && target < first + width)
+        x[r * width + target - first] -= target_share();
     }
   }
 
@@ -377,7 +397,8 @@ class OutputLayer {
   const OutputKernels<T>& run_;
   const PanelLayout layout_;
   const std::int64_t rows_, inputs_, classes_, chunk_;
-  const bool keep_;  // the exponentials, for the weights' gradient
+  const std::int64_t slot_;  // elements of a member's chunk
+  const bool keep_;          // the exponentials, for the weights' gradient
   Buffer bias_, working_, kept_, factors_;
   backend::PackedPtr packed_x_;
 };

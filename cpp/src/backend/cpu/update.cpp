@@ -106,6 +106,18 @@ HWY_INLINE void Asgd(D d, const UpdateStep& step, Place<V>& at) {
 }
 
 template <class D, class V>
+HWY_INLINE void Dynamic(D d, const UpdateStep& step, Place<V>& at) {
+  using T = hn::TFromD<D>;
+  const V back = step.slot[2] != nullptr ? at.s2 : hn::Set(d, static_cast<T>(step.alpha));
+  const V away = hn::Sub(at.s0, at.w);
+  if (step.g != nullptr) {  // the scale of a parameter that never has a gradient may be infinite
+    const V g = step.slot[1] != nullptr ? hn::Mul(at.g, at.s1) : at.g;
+    at.w = hn::NegMulAdd(hn::Set(d, static_cast<T>(step.lr)), g, at.w);
+  }
+  at.w = hn::MulAdd(back, away, at.w);
+}
+
+template <class D, class V>
 HWY_INLINE void Apply(D d, const UpdateStep& step, Place<V>& at) {
   at.g = Gradient(d, step, at.g, at.w);
   if (step.decay != 1.0) at.w = hn::Mul(at.w, hn::Set(d, static_cast<hn::TFromD<D>>(step.decay)));
@@ -118,6 +130,8 @@ HWY_INLINE void Apply(D d, const UpdateStep& step, Place<V>& at) {
       return RmsProp(d, step, at);
     case Update::asgd:
       return Asgd(d, step, at);
+    case Update::dynamic:
+      return Dynamic(d, step, at);
   }
 }
 
@@ -128,27 +142,30 @@ void UpdateRange(const UpdateStep& step, std::int64_t begin, std::int64_t end) {
   const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
   T* w = static_cast<T*>(step.w);
   const T* g = static_cast<const T*>(step.g);
-  T* s[3] = {static_cast<T*>(step.slot[0]), static_cast<T*>(step.slot[1]), static_cast<T*>(step.slot[2])};
+  const T* const s[3] = {static_cast<T*>(step.slot[0]), static_cast<T*>(step.slot[1]), static_cast<T*>(step.slot[2])};
+  T* kept[3] = {};
+  for (int j = 0; j < 3; ++j) kept[j] = step.kind == Update::dynamic ? nullptr : static_cast<T*>(step.slot[j]);
   const V zero = hn::Zero(d);
   std::int64_t i = begin;
   for (; i + lanes <= end; i += lanes) {
-    Place<V> at{hn::LoadU(d, w + i), hn::LoadU(d, g + i), s[0] ? hn::LoadU(d, s[0] + i) : zero,
+    Place<V> at{hn::LoadU(d, w + i), g ? hn::LoadU(d, g + i) : zero, s[0] ? hn::LoadU(d, s[0] + i) : zero,
                 s[1] ? hn::LoadU(d, s[1] + i) : zero, s[2] ? hn::LoadU(d, s[2] + i) : zero};
     Apply(d, step, at);
     hn::StoreU(at.w, d, w + i);
-    if (s[0]) hn::StoreU(at.s0, d, s[0] + i);
-    if (s[1]) hn::StoreU(at.s1, d, s[1] + i);
-    if (s[2]) hn::StoreU(at.s2, d, s[2] + i);
+    if (kept[0]) hn::StoreU(at.s0, d, kept[0] + i);
+    if (kept[1]) hn::StoreU(at.s1, d, kept[1] + i);
+    if (kept[2]) hn::StoreU(at.s2, d, kept[2] + i);
   }
   if (i >= end) return;
   const std::int64_t count = end - i;
-  Place<V> at{LoadPart(d, w + i, count), LoadPart(d, g + i, count), s[0] ? LoadPart(d, s[0] + i, count) : zero,
-              s[1] ? LoadPart(d, s[1] + i, count) : zero, s[2] ? LoadPart(d, s[2] + i, count) : zero};
+  Place<V> at{LoadPart(d, w + i, count), g ? LoadPart(d, g + i, count) : zero,
+              s[0] ? LoadPart(d, s[0] + i, count) : zero, s[1] ? LoadPart(d, s[1] + i, count) : zero,
+              s[2] ? LoadPart(d, s[2] + i, count) : zero};
   Apply(d, step, at);
   StorePart(d, at.w, w + i, count);
-  if (s[0]) StorePart(d, at.s0, s[0] + i, count);
-  if (s[1]) StorePart(d, at.s1, s[1] + i, count);
-  if (s[2]) StorePart(d, at.s2, s[2] + i, count);
+  if (kept[0]) StorePart(d, at.s0, kept[0] + i, count);
+  if (kept[1]) StorePart(d, at.s1, kept[1] + i, count);
+  if (kept[2]) StorePart(d, at.s2, kept[2] + i, count);
 }
 
 }  // namespace
