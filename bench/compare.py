@@ -22,7 +22,8 @@ from rich.console import Console
 from rncompare.cases import CELLS, select
 from rncompare.measure import Plan, WorkerError, measure, workers
 from rncompare.peak import PeakProbe
-from rncompare.report import Report, save_json, save_plot, show
+from rncompare.picture import save_plot
+from rncompare.report import Report, save_json, show
 
 QUICK = Plan(rounds=2, turn_seconds=0.02, pause_seconds=0.02, warm_up_seconds=0.0)
 

@@ -185,31 +185,3 @@ def _ratio(ratio: float | None) -> str:
 def save_json(report: Report, path: Path) -> None:
     """Writes Report.as_dict()."""
     path.write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
-
-
-def save_plot(report: Report, path: Path) -> None:
-    """Draws rnncore's ratio to every peer, one bar a row; the line at 1 is the peer."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    rows = [row for row in report.rows if any(row.ratio(peer) is not None for peer in report.peers)]
-    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.22 * len(rows) * max(1, len(report.peers))))
-    height = 0.8 / max(1, len(report.peers))
-    for index, peer in enumerate(report.peers):
-        ratios = [row.ratio(peer) or math.nan for row in rows]
-        positions = [position + index * height for position in range(len(rows))]
-        bars = axes.barh(positions, ratios, height=height, label=f"{peer} {report.versions[peer].split()[0]}")
-        axes.bar_label(bars, fmt="%.2f", padding=2, fontsize=7)
-    axes.set_yticks(range(len(rows)), [row.case.name for row in rows], fontsize=7)
-    axes.axvline(1.0, color="black", linewidth=0.8)
-    axes.set_xscale("log")
-    axes.set_xlim(right=1.6 * max(row.ratio(peer) or 1.0 for row in rows for peer in report.peers))
-    axes.set_ylim(len(rows), -1)
-    axes.set_xlabel("rnncore's speed ÷ the peer's, on a logarithmic scale (higher is better)")
-    axes.set_title(f"{machine()}, {report.threads} threads, float32", fontsize=9)
-    axes.legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
