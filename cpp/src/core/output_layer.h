@@ -10,8 +10,8 @@ std::int64_t check_targets(const char* name, const Tensor& targets, std::int64_t
                            const LossOptions& options);
 // 1 / counted for the mean, else 1.
 double scale_of(const LossOptions& options, std::int64_t counted);
-// `scale` times the sum of the rows' cross-entropies, on the tape; the targets were checked. One block of logits is
-// held.
+// `scale` times the sum of the rows' cross-entropies, on the tape; the targets were checked. At most one
+// block of rows is held, as exponentials.
 Tensor output_layer_loss(const char* name, const Tensor& x, const Tensor& weight, const Tensor& bias,
                          const Tensor& targets, const LossOptions& options, double scale);
 // The rows' cross-entropies (R), float64, off the tape.

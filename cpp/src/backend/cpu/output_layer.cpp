@@ -2,127 +2,16 @@
 // that stay in the second cache: product, exponentials and dx of a chunk follow one another. The sum of a row's
 // exponentials is known only after the last chunk, so dx is scaled at the end, and the exponentials, which are kept,
 // on their way into the weights' gradient: that and the bias's are made class by class of all rows at once.
-#include "backend/cpu/targets.h"  // before any Highway header
-
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "backend/cpu/output_layer.cpp"
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
-
-#include "backend/cpu/simd_math.h"
+#include "backend/cpu/output_layer.h"
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-
-#include "backend/pointwise.h"
-
-#ifndef RNNCORE_BACKEND_CPU_OUTPUT_LAYER_TABLE
-#define RNNCORE_BACKEND_CPU_OUTPUT_LAYER_TABLE
-namespace rnncore {
-namespace cpu {
-
-template <typename T>
-struct OutputKernels {
-  T (*max)(std::int64_t n, const T* x);  // n: whole vectors, here and below
-  double (*sum)(std::int64_t n, const T* x);
-  double (*exp)(std::int64_t n, T reference, T* x);  // x = exp(x - reference); returns their sum
-  // x[r] = scale[r] * x[r] - shift for rows of `width`, zeros where the scale is 0
-  void (*scale_rows)(std::int64_t rows, std::int64_t width, const T* scale, T shift, T* x);
-  void (*add_rows)(std::int64_t rows, std::int64_t width, const T* x, T* sums);  // sums += x[0] + x[1] ..., in order
-};
-using OutputTable = KernelTable<OutputKernels>;
-
-}  // namespace cpu
-}  // namespace rnncore
-#endif
-
-HWY_BEFORE_NAMESPACE();
-namespace rnncore {
-namespace cpu {
-namespace HWY_NAMESPACE {
-namespace {
-
-namespace hn = hwy::HWY_NAMESPACE;
-
-template <typename T>
-T Max(std::int64_t n, const T* x) {
-  const hn::ScalableTag<T> d;
-  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  auto max = hn::Set(d, -std::numeric_limits<T>::infinity());
-  for (std::int64_t i = 0; i < n; i += lanes) max = hn::Max(max, hn::Load(d, x + i));
-  return hn::GetLane(hn::MaxOfLanes(d, max));
-}
-
-template <typename T>
-double Sum(std::int64_t n, const T* x) {
-  const hn::ScalableTag<T> d;
-  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  auto sum = hn::Zero(d);
-  for (std::int64_t i = 0; i < n; i += lanes) sum = hn::Add(sum, hn::Load(d, x + i));
-  return static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum)));
-}
-
-template <typename T>
-double ExpRow(std::int64_t n, T reference, T* x) {
-  const hn::ScalableTag<T> d;
-  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const auto shift = hn::Set(d, reference);
-  auto sum = hn::Zero(d);
-  for (std::int64_t i = 0; i < n; i += lanes) {
-    const auto e = Exp(d, hn::Sub(hn::Load(d, x + i), shift));
-    hn::Store(e, d, x + i);
-    sum = hn::Add(sum, e);
-  }
-  return static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum)));
-}
-
-template <typename T>
-void ScaleRows(std::int64_t rows, std::int64_t width, const T* scale, T shift, T* x) {
-  const hn::ScalableTag<T> d;
-  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  for (std::int64_t r = 0; r < rows; ++r, x += width) {
-    const auto factor = hn::Set(d, scale[r]), less = hn::Set(d, shift);
-    if (scale[r] == T(0))
-      for (std::int64_t i = 0; i < width; i += lanes) hn::Store(hn::Zero(d), d, x + i);
-    else
-      for (std::int64_t i = 0; i < width; i += lanes) hn::Store(hn::MulSub(hn::Load(d, x + i), factor, less), d, x + i);
-  }
-}
-
-template <typename T>
-void AddRows(std::int64_t rows, std::int64_t width, const T* x, T* sums) {
-  const hn::ScalableTag<T> d;
-  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  for (std::int64_t i = 0; i < width; i += lanes) {
-    auto sum = hn::Load(d, sums + i);
-    for (std::int64_t r = 0; r < rows; ++r) sum = hn::Add(sum, hn::Load(d, x + r * width + i));
-    hn::Store(sum, d, sums + i);
-  }
-}
-
-template <typename T>
-constexpr OutputKernels<T> Kernels() {
-  return {Max<T>, Sum<T>, ExpRow<T>, ScaleRows<T>, AddRows<T>};
-}
-
-}  // namespace
-
-const OutputTable& output_table() {
-  static const OutputTable instance = {Kernels<float>(), Kernels<double>()};
-  return instance;
-}
-
-}  // namespace HWY_NAMESPACE
-}  // namespace cpu
-}  // namespace rnncore
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
 #include <cstring>
+#include <limits>
 
 #include "backend/cpu/dispatch.h"
 #include "backend/cpu/gemm.h"
+#include "backend/pointwise.h"
 
 namespace rnncore {
 namespace cpu {
@@ -141,7 +30,7 @@ class OutputLayer {
   OutputLayer(const backend::OutputBlock& block, int threads)
       : b_(block),
         table_(gemm_table<T>()),
-        run_(RNNCORE_TABLE(active_target(), output_table).of<T>()),
+        run_(output_kernels<T>()),
         layout_(block.weight->layout()),
         rows_(block.loss.rows),
         inputs_(block.inputs),
@@ -420,4 +309,3 @@ void output_block(Device, const OutputBlock& block) {
 
 }  // namespace backend
 }  // namespace rnncore
-#endif  // HWY_ONCE
