@@ -44,22 +44,6 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 template <typename T>
-HWY_INLINE T RowMax(std::int64_t n, const T* x) {
-  const hn::ScalableTag<T> d;
-  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  const T lowest = -std::numeric_limits<T>::infinity();
-  auto m0 = hn::Set(d, lowest), m1 = m0;
-  std::int64_t i = 0;
-  for (; i + 2 * lanes <= n; i += 2 * lanes) {
-    m0 = hn::Max(m0, hn::LoadU(d, x + i));
-    m1 = hn::Max(m1, hn::LoadU(d, x + i + lanes));
-  }
-  for (; i + lanes <= n; i += lanes) m0 = hn::Max(m0, hn::LoadU(d, x + i));
-  if (i < n) m1 = hn::Max(m1, LoadPart(d, x + i, n - i, lowest));
-  return hn::GetLane(hn::MaxOfLanes(d, hn::Max(m0, m1)));
-}
-
-template <typename T>
 HWY_INLINE double SumOfExp(std::int64_t n, const T* x, T max) {
   const T lowest = -std::numeric_limits<T>::infinity();
   return SumMap1(hn::ScalableTag<T>(), n, x, lowest,

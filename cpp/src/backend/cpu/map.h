@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "hwy/highway.h"
 
@@ -111,6 +112,24 @@ HWY_INLINE double SumMap2(D d, std::int64_t n, const T* a, const T* b, T pad, co
     total += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, hn::Add(s0, s1))));
   }
   return total;
+}
+
+// The largest of x; -inf where n is 0.
+template <typename T>
+HWY_INLINE T RowMax(std::int64_t n, const T* x) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::ScalableTag<T> d;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const T lowest = -std::numeric_limits<T>::infinity();
+  auto m0 = hn::Set(d, lowest), m1 = m0;
+  std::int64_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    m0 = hn::Max(m0, hn::LoadU(d, x + i));
+    m1 = hn::Max(m1, hn::LoadU(d, x + i + lanes));
+  }
+  for (; i + lanes <= n; i += lanes) m0 = hn::Max(m0, hn::LoadU(d, x + i));
+  if (i < n) m1 = hn::Max(m1, LoadPart(d, x + i, n - i, lowest));
+  return hn::GetLane(hn::MaxOfLanes(d, hn::Max(m0, m1)));
 }
 
 }  // namespace HWY_NAMESPACE

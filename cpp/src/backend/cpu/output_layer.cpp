@@ -47,7 +47,7 @@ class OutputLayer {
     std::fill(bias, bias + layout_.N, T(0));
     if (b_.bias) std::memcpy(bias, b_.bias, bytes_of(classes_));
     std::fill(bias + classes_, bias + layout_.N, -std::numeric_limits<T>::infinity());  // columns of no class: exp is 0
-    if (b_.dweight) packed_x_ = pack_rows();
+    if (b_.dweight) packed_x_ = backend::pack_matrix(Device::cpu, b_.loss.dtype, false, inputs_, rows_, b_.x, inputs_);
   }
 
   void run(const Member& member) {
@@ -66,8 +66,8 @@ class OutputLayer {
       return;
     }
     member.barrier();
-    for (std::int64_t p = panels - 1 - member.rank; p >= 0;
-         p -= member.size) {  // the last are still in the third cache
+    // The last panels first: they are still in the third cache.
+    for (std::int64_t p = panels - 1 - member.rank; p >= 0; p -= member.size) {
       make_gradient(p, {0, rows_});
       add_to_bias(p);
       multiply(p, 0, classes_);
@@ -118,14 +118,14 @@ class OutputLayer {
     for (std::int64_t i = 0; i < count; ++i) finish(rows.begin + i, all[i]);
   }
 
-  // Where row r's target lies in the chunk, or -1.
-  std::int64_t target_in(const Chunk& c, std::int64_t r) const {
+  // Where row r's target lies among `count` classes from `begin` on, or -1.
+  std::int64_t target_in(std::int64_t begin, std::int64_t count, std::int64_t r) const {
     const std::int64_t target = b_.loss.targets[r];
-    return target != b_.loss.ignore_index && target >= c.begin && target < c.begin + c.classes ? target - c.begin : -1;
+    return target != b_.loss.ignore_index && target >= begin && target < begin + count ? target - begin : -1;
   }
 
   void exponentials(std::int64_t r, const Chunk& c, T* x, Row& row) const {
-    const std::int64_t target = target_in(c, r);
+    const std::int64_t target = target_in(c.begin, c.classes, r);
     row.expected += expected_part(c, x, target);
     const T top = run_.max(c.columns, x);
     if (static_cast<double>(top) > static_cast<double>(row.reference) + kSlack) {
@@ -156,10 +156,7 @@ class OutputLayer {
     const double e = b_.loss.label_smoothing;
     const double part = target >= 0 ? (1.0 - e) * static_cast<double>(x[target]) : 0.0;
     if (e == 0.0) return part;
-    const std::int64_t whole = c.classes / table_.lanes * table_.lanes;
-    double sum = run_.sum(whole, x);
-    for (std::int64_t j = whole; j < c.classes; ++j) sum += static_cast<double>(x[j]);
-    return part + e * sum / static_cast<double>(classes_);
+    return part + e * run_.sum(c.classes, x) / static_cast<double>(classes_);
   }
 
   // A larger reference: what was made with the last one, of panels before `end`, shrinks.
@@ -177,7 +174,8 @@ class OutputLayer {
   // Without the targets' own share: their gradient is a small difference, made in finish().
   void input_gradient(Range rows, const Chunk& c) const {
     for (std::int64_t r = rows.begin; r < rows.end; ++r)
-      if (const std::int64_t target = target_in(c, r); target >= 0) c.at[(r - rows.begin) * c.columns + target] = T(0);
+      if (const std::int64_t target = target_in(c.begin, c.classes, r); target >= 0)
+        c.at[(r - rows.begin) * c.columns + target] = T(0);
     const PanelLayout& to = b_.weight_t->layout();
     PanelArgs<T> args;
     args.a = c.at;
@@ -230,11 +228,8 @@ class OutputLayer {
     T* const x = kept(p);
     run_.scale_rows(rows.size(), width, static_cast<const T*>(factors_.data()) + rows.begin, everywhere(),
                     x + rows.begin * width);
-    for (std::int64_t r = rows.begin; r < rows.end; ++r) {
-      const std::int64_t target = b_.loss.targets[r];
-      if (target != b_.loss.ignore_index && target >= first && target < first + width)
-        x[r * width + target - first] -= target_share();
-    }
+    for (std::int64_t r = rows.begin; r < rows.end; ++r)
+      if (const std::int64_t target = target_in(first, width, r); target >= 0) x[r * width + target] -= target_share();
   }
 
   void add_to_bias(std::int64_t p) const {
@@ -268,17 +263,6 @@ class OutputLayer {
       args.c = static_cast<T*>(b_.dweight) + begin * inputs_ + q * from.width;
       table_.row_panel[from.width_of(q) / table_.lanes](args);
     }
-  }
-
-  backend::PackedPtr pack_rows() const {
-    PanelLayout layout;
-    layout.K = rows_;
-    layout.N = (inputs_ + table_.lanes - 1) / table_.lanes * table_.lanes;
-    layout.width = layout.stride = table_.row_vectors * table_.lanes;
-    PackSource<T> source;
-    source.w = static_cast<const T*>(b_.x);
-    source.ld = source.columns = inputs_;
-    return pack<T>(layout, source);
   }
 
   const backend::OutputBlock& b_;

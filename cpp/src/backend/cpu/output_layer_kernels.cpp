@@ -1,4 +1,4 @@
-// Maxima, exponentials and sums of rows of logits, for the output layer with its loss. Rows are whole vectors.
+// Maxima, exponentials and sums of rows of logits, for the output layer with its loss.
 #include "backend/cpu/targets.h"  // before any Highway header
 
 #undef HWY_TARGET_INCLUDE
@@ -6,9 +6,8 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
+#include "backend/cpu/map.h"
 #include "backend/cpu/simd_math.h"
-
-#include <limits>
 
 #include "backend/cpu/output_layer.h"
 
@@ -22,20 +21,12 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 template <typename T>
 T Max(std::int64_t n, const T* x) {
-  const hn::ScalableTag<T> d;
-  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  auto max = hn::Set(d, -std::numeric_limits<T>::infinity());
-  for (std::int64_t i = 0; i < n; i += lanes) max = hn::Max(max, hn::Load(d, x + i));
-  return hn::GetLane(hn::MaxOfLanes(d, max));
+  return RowMax(n, x);
 }
 
 template <typename T>
 double Sum(std::int64_t n, const T* x) {
-  const hn::ScalableTag<T> d;
-  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  auto sum = hn::Zero(d);
-  for (std::int64_t i = 0; i < n; i += lanes) sum = hn::Add(sum, hn::Load(d, x + i));
-  return static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum)));
+  return SumMap1(hn::ScalableTag<T>(), n, x, T(0), [](auto, auto v) HWY_ATTR { return v; });
 }
 
 template <typename T>
