@@ -19,6 +19,7 @@ struct Kind {
   Pooling pooling;
   bool bidirectional, tied;
   std::int64_t projection = 0;
+  SoftmaxSpec softmax = {};
 };
 const Kind kKinds[] = {
     {"language model", ModelKind::language_model, true, Pooling::none, false, false},
@@ -33,6 +34,10 @@ const Kind kKinds[] = {
     {"classifier by maximum", ModelKind::classifier, true, Pooling::max, true, false},
     {"language model with a projection", ModelKind::language_model, true, Pooling::none, false, false, 4},
     {"tied language model with a projection", ModelKind::language_model, true, Pooling::none, false, true, 6},
+    {"adaptive", ModelKind::language_model, true, Pooling::none, false, false, 0, {SoftmaxKind::adaptive, {3, 7}, 2.0}},
+    {"tied adaptive", ModelKind::language_model, true, Pooling::none, false, true, 0, {SoftmaxKind::adaptive, {3, 7}}},
+    {"classes", ModelKind::language_model, true, Pooling::none, false, false, 0, {SoftmaxKind::classes, {0, 2, 7}}},
+    {"tied classes", ModelKind::language_model, true, Pooling::none, false, true, 6, {SoftmaxKind::classes, {0, 2, 7}}},
 };
 
 ModelSpec spec_of(const Kind& kind, CellKind cell = CellKind::lstm) {
@@ -47,6 +52,7 @@ ModelSpec spec_of(const Kind& kind, CellKind cell = CellKind::lstm) {
   spec.output_size = kind.kind == ModelKind::language_model ? 0 : 3;
   spec.tie_weights = kind.tied;
   spec.projection_size = kind.projection;
+  spec.softmax = kind.softmax;
   return spec;
 }
 
@@ -63,6 +69,33 @@ ModelInput input_of(const ModelSpec& spec, Generator& generator, DType dtype = D
   return input;
 }
 
+// The distribution of a softmax with clusters, by hand: log softmax of the head, and of each cluster's words.
+Tensor composed_clusters(const Model& model, const Tensor& y) {
+  const ModelSpec& spec = model.spec();
+  const bool projected = spec.softmax.kind == SoftmaxKind::adaptive && !spec.tie_weights;
+  std::vector<std::int64_t> ends = spec.softmax.cutoffs;
+  ends.push_back(spec.vocab_size);
+  const std::int64_t first = ends[0];
+  Tensor words, bias, head = linear(y, model.parameter("head.head.weight"), model.parameter("head.head.bias"));
+  if (!projected) {
+    words = model.parameter(spec.tie_weights ? "embedding.weight" : "head.words.weight");
+    bias = model.parameter("head.words.bias");
+    if (first > 0) head = cat({linear(y, slice(words, 0, 0, first), slice(bias, 0, 0, first)), head}, 2);
+  }
+  head = log_softmax(head, 2);
+  std::vector<Tensor> parts;
+  if (first > 0) parts.push_back(slice(head, 2, 0, first));
+  for (std::size_t i = 0; i + 1 < ends.size(); ++i) {
+    const std::string tail = "head.tail." + std::to_string(i);
+    const std::int64_t begin = ends[i], end = ends[i + 1], at = first + static_cast<std::int64_t>(i);
+    const Tensor scores =
+        projected ? linear(linear(y, model.parameter(tail + ".0.weight")), model.parameter(tail + ".1.weight"))
+                  : linear(y, slice(words, 0, begin, end), slice(bias, 0, begin, end));
+    parts.push_back(add(log_softmax(scores, 2), slice(head, 2, at, at + 1)));
+  }
+  return cat(parts, 2);
+}
+
 // By hand, from the parameters by name.
 Tensor composed(const Model& model, const ModelInput& input) {
   const ModelSpec& spec = model.spec();
@@ -76,6 +109,7 @@ Tensor composed(const Model& model, const ModelInput& input) {
   if (spec.pooling == Pooling::mean) y = mul(sum(y, 0), 1.0 / kTime);
   if (spec.pooling == Pooling::max) y = max_over_time(y);
   if (spec.projection_size > 0) y = linear(y, model.parameter("projection.weight"));
+  if (spec.softmax.kind != SoftmaxKind::full) return composed_clusters(model, y);
   return linear(y, model.parameter(spec.tie_weights ? "embedding.weight" : "head.weight"),
                 model.parameter("head.bias"));
 }

@@ -73,6 +73,8 @@ WORDS: dict[str, dict[str, Any]] = {
     "full": {},
     "tied": {"tie_weights": True, "embedding_size": 12},
     "adaptive": {"softmax": "adaptive", "cutoffs": [20, 60]},
+    "adaptive, tied": {"softmax": "adaptive", "cutoffs": [20, 60], "tie_weights": True, "embedding_size": 12},
+    "class, tied": {"softmax": "class", "tie_weights": True, "embedding_size": 12},
     "adaptive, projections of one size": {"softmax": "adaptive", "div_value": 1.0},
     "class": {"softmax": "class"},
     "sampled": {"softmax": "sampled", "samples": 10},

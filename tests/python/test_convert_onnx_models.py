@@ -78,6 +78,8 @@ def test_taggers_forecasters_music_and_speech() -> None:
 
 SOFTMAXES: list[dict[str, Any]] = [
     {"softmax": "adaptive", "cutoffs": (10, 20)},
+    {"softmax": "adaptive", "cutoffs": (10, 20), "tie_weights": True, "projection_size": 4},
+    {"softmax": "class", "tie_weights": True, "projection_size": 4},
     {"softmax": "adaptive", "cutoffs": (6,), "div_value": 1.5, "projection_size": 3},
     {"softmax": "class"},
     {"softmax": "class", "cutoffs": (0,)},

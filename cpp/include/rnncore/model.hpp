@@ -50,7 +50,8 @@ struct CharacterSpec {
 // How a language model gets from the stack's output to a distribution over V words; see ClusteredSoftmax in ops.hpp.
 enum class SoftmaxKind : std::uint8_t {
   full,      // a linear layer
-  adaptive,  // frequent words, then clusters with smaller and smaller projections, width / div_value^(i+1) (at least 1)
+  adaptive,  // frequent words, then clusters with smaller and smaller projections, width / div_value^(i+1) (at least
+             // 1); with tied weights the clusters keep all features
   classes    // "class": every word in a cluster, no projections
 };
 RNNCORE_EXPORT const char* name_of(SoftmaxKind kind);
@@ -66,7 +67,8 @@ struct SoftmaxSpec {
 // "rnn.<as parameters_of>", "projection.weight" (projection_size, width of the stack), "head.weight" (absent when
 // tied), "head.bias", "crf.transitions", "crf.start", "crf.end".
 // Instead of head.weight and head.bias, of a softmax with clusters: "head.head.weight", "head.head.bias", and adaptive:
-// "head.tail.{i}.0.weight", "head.tail.{i}.1.weight" (PyTorch's), of classes: "head.words.weight", "head.words.bias".
+// "head.tail.{i}.0.weight", "head.tail.{i}.1.weight" (PyTorch's), of whole words: "head.words.weight" (absent when
+// tied), "head.words.bias", and the head alone is the clusters' (PyTorch's has the frequent words too).
 struct ModelSpec {
   ModelKind kind = ModelKind::language_model;
   std::int64_t vocab_size = 0;      // V; 0: the model reads features
@@ -85,6 +87,8 @@ struct ModelSpec {
 
   bool reads_tokens() const { return vocab_size > 0; }
   std::int64_t outputs() const { return kind == ModelKind::language_model ? vocab_size : output_size; }
+  // Of a softmax with clusters: no cluster has a projection, so that its words' weights are rows of one matrix.
+  bool whole_words() const { return softmax.kind == SoftmaxKind::classes || tie_weights; }
   std::int64_t head_inputs() const { return projection_size > 0 ? projection_size : recurrent.output_size(); }
 };
 RNNCORE_EXPORT void check(const ModelSpec& spec);

@@ -82,7 +82,7 @@ Model::Model(ModelSpec spec, Generator& generator, DType dtype) : spec_(std::mov
     Tensor parameter = Tensor::empty(info.shape, dtype);
     const double bound = 1.0 / std::sqrt(static_cast<double>(info.fan_hidden));
     // A tied head still takes its call of the generator, as Python's does: the same seed, the same model.
-    if (info.name == "head.bias" && spec_.tie_weights) generator.next_call();
+    if (spec_.tie_weights && (info.name == "head.bias" || info.name == "head.words.bias")) generator.next_call();
     if (info.start)
       parameter.fill_(*info.start);
     else if (is_embedding(info.name))

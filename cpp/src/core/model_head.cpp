@@ -21,16 +21,22 @@ ClusteredSoftmax clustered_softmax(const Model& model) {
   s.cutoffs.push_back(model.spec().vocab_size);
   s.head_weight = model.parameter("head.head.weight");
   s.head_bias = model.parameter("head.head.bias");
-  for (std::size_t i = 0; i + 1 < s.cutoffs.size(); ++i) {
-    if (spec.kind == SoftmaxKind::adaptive) {
+  if (!model.spec().whole_words()) {
+    for (std::size_t i = 0; i < spec.cutoffs.size(); ++i) {
       const std::string tail = "head.tail." + std::to_string(i);
       s.clusters.push_back({model.parameter(tail + ".0.weight"), model.parameter(tail + ".1.weight"), {}});
-    } else {
-      const std::int64_t first = s.cutoffs[i], last = s.cutoffs[i + 1];
-      s.clusters.push_back({{},
-                            slice(model.parameter("head.words.weight"), 0, first, last),
-                            slice(model.parameter("head.words.bias"), 0, first, last)});
     }
+    return s;
+  }
+  const Tensor weight = model.parameter(model.spec().tie_weights ? "embedding.weight" : "head.words.weight");
+  const Tensor bias = model.parameter("head.words.bias");
+  for (std::size_t i = 0; i + 1 < s.cutoffs.size(); ++i) {
+    const std::int64_t first = s.cutoffs[i], last = s.cutoffs[i + 1];
+    s.clusters.push_back({{}, slice(weight, 0, first, last), slice(bias, 0, first, last)});
+  }
+  if (const std::int64_t shortlist = s.cutoffs[0]; shortlist > 0) {
+    s.head_weight = cat({slice(weight, 0, 0, shortlist), s.head_weight}, 0);
+    s.head_bias = cat({slice(bias, 0, 0, shortlist), s.head_bias}, 0);
   }
   return s;
 }

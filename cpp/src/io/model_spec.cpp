@@ -97,7 +97,6 @@ void check_softmax(const ModelSpec& spec) {
   if (full) return;
   if (spec.kind != ModelKind::language_model)
     refuse("softmax", std::string("full for a ") + name_of(spec.kind), name_of(softmax.kind));
-  if (spec.tie_weights) refuse("tie_weights", "false with clusters in the softmax", "true");
   const bool adaptive = softmax.kind == SoftmaxKind::adaptive;
   const std::size_t count = softmax.cutoffs.size();
   bool good = count > 0 && count <= kMostClusters && (adaptive || softmax.cutoffs[0] == 0);
@@ -168,10 +167,11 @@ static void add_clusters(const ModelSpec& spec, std::vector<ParameterInfo>& para
   const SoftmaxSpec& softmax = spec.softmax;
   const std::int64_t width = spec.head_inputs(), V = spec.vocab_size;
   const auto n = static_cast<std::int64_t>(softmax.cutoffs.size());
-  parameters.push_back({"head.head.weight", {softmax.cutoffs[0] + n, width}, width});
-  parameters.push_back({"head.head.bias", {softmax.cutoffs[0] + n}, width});
-  if (softmax.kind == SoftmaxKind::classes) {
-    parameters.push_back({"head.words.weight", {V, width}, width});
+  const std::int64_t head = spec.whole_words() ? n : softmax.cutoffs[0] + n;
+  parameters.push_back({"head.head.weight", {head, width}, width});
+  parameters.push_back({"head.head.bias", {head}, width});
+  if (spec.whole_words()) {
+    if (!spec.tie_weights) parameters.push_back({"head.words.weight", {V, width}, width});
     parameters.push_back({"head.words.bias", {V}, width});
     return;
   }

@@ -171,7 +171,9 @@ def language_model(
     cutoffs: str | None = typer.Option(
         None, "--cutoffs", metavar="N,N", help="adaptive, class: where the clusters begin."
     ),
-    div_value: float = typer.Option(4.0, "--div-value", metavar="X", help="adaptive: shrinks each cluster's features."),
+    div_value: float = typer.Option(
+        4.0, "--div-value", metavar="X", help="adaptive, untied: shrinks each cluster's features."
+    ),
     samples: int = typer.Option(1024, "--samples", metavar="N", help="sampled, nce: words of noise for a batch."),
     bptt: int = typer.Option(50, "--bptt", metavar="N", help="New steps of an update (k1)."),
     bptt_back: int | None = typer.Option(

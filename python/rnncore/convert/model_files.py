@@ -14,7 +14,7 @@ from rnncore.convert._errors import refusal
 from rnncore.convert._recurrent import module_of_spec
 from rnncore.convert.chain import RECURRENT, Chain, LastStep, Pool
 from rnncore.models.base import Model
-from rnncore.models.files import file_parameters
+from rnncore.models.files import file_parameters, tied_name
 from rnncore.nn import init
 
 
@@ -107,7 +107,7 @@ def _chain(spec: Any, parameters: Mapping[str, Any], facts: Mapping[str, Any], p
     with init.skipped():
         chain = Chain(_layers_of(spec, next(iter(parameters.values())).dtype))
     if spec.tie_weights:
-        parameters = {**parameters, "head.weight": parameters["embedding.weight"]}
+        parameters = {**parameters, tied_name(spec): parameters["embedding.weight"]}
     chain.load_state_dict(parameters)
     chain.facts = {name: value for name, value in facts.items() if value is not None}
     return chain.eval()
@@ -127,11 +127,11 @@ def _layers_of(spec: Any, dtype: str) -> dict[str, nn.Module]:
         layers["projection"] = nn.Linear(width, spec.projection_size, bias=False, dtype=dtype)
         width = spec.projection_size
     softmax, cutoffs, div_value = spec.softmax
-    if softmax == "adaptive":
+    if softmax == "adaptive" and not spec.tie_weights:
         layers["head"] = nn.AdaptiveLogSoftmaxWithLoss(
             width, spec.vocab_size, cutoffs, div_value, head_bias=True, dtype=dtype
         )
-    elif softmax == "class":
+    elif softmax != "full":
         layers["head"] = nn.ClassSoftmax(width, spec.vocab_size, cutoffs, dtype=dtype)
     else:
         layers["head"] = nn.Linear(width, spec.output_size, dtype=dtype)

@@ -24,7 +24,7 @@ _CLASSES = {  # kind in the file -> module:class, imported when first met
     "captioner": "rnncore.models.captioner:Captioner",
 }
 _PYTHON_ONLY = ("seq2seq", "captioner")  # kinds that the engine has no specification for: `to_dict` stands in the file
-_TIED = "head.weight"  # not stored when it is the embedding's
+_TIED = ("head.weight", "head.words.weight")  # one of them, not stored when it is the embedding's
 
 
 def model_class(kind: str) -> type[Model]:
@@ -57,7 +57,12 @@ def save(model: Model, path: PathLike) -> None:
 def file_parameters(model: Model) -> dict[str, Tensor]:
     """The parameters under the names that they have in a model file, where a tied one stands once."""
     tied = model.spec().tie_weights
-    return {name: value for name, value in model.state_dict().items() if not (tied and name == _TIED)}
+    return {name: value for name, value in model.state_dict().items() if not (tied and name in _TIED)}
+
+
+def tied_name(spec: _core.ModelSpec) -> str:
+    """The second name of a tied model's embedding."""
+    return _TIED[0] if spec.softmax[0] == "full" else _TIED[1]
 
 
 def load(path: PathLike, *, generator: Generator | None = None) -> Model:
@@ -80,7 +85,7 @@ def load(path: PathLike, *, generator: Generator | None = None) -> Model:
     facts = json.loads(training_json)
     model.training_facts = facts if isinstance(facts, dict) else None
     if spec.tie_weights:
-        parameters = {**parameters, _TIED: parameters["embedding.weight"]}
+        parameters = {**parameters, tied_name(spec): parameters["embedding.weight"]}
     model.load_state_dict(parameters)
     return model
 

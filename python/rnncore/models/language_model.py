@@ -41,7 +41,8 @@ class LanguageModel(Model):
             (peepholes, layer normalisation, zoneout, ...), projections, delays, periods; see `nn.Recurrent`.
         dropout: probability, in training, on the embedding's output, between layers and on the stack's output.
         input_dropout, output_dropout: others for the embedding's output and the stack's; default: `dropout`.
-        tie_weights: the head uses the embedding's weights (E = H, or see `narrow_last` and `projection_size`).
+        tie_weights: the head uses the embedding's weights (E = H, or see `narrow_last` and `projection_size`); with
+            "adaptive" and "class" so do the clusters, which then keep all features: `div_value` does not count.
         narrow_last: the last layer has E units, as the embedding has (Merity et al. 2018); default False.
         connection: between layers: "none" (default), "residual", "highway" or "dense"; see `nn.Recurrent`.
         variational: dropout with one mask for all steps of a chunk (Gal & Ghahramani 2016); default False.
@@ -53,8 +54,8 @@ class LanguageModel(Model):
         learn_initial_state: the states at the start of a text are parameters.
         init, init_scale, forget_bias: start values of the stack, as `nn.Recurrent` has them (`scale`).
         init_range: all parameters, embedding and biases among them, start as U(-x, x) instead (Zaremba et al. 2014).
-        embedding_range: the embedding, and where it is one linear layer the head, start as U(-x, x), the head's bias at
-            0 (Merity et al. 2018); default: as `nn.Embedding` and `nn.Linear`.
+        embedding_range: the embedding, and the words' weights in the head but those of projected clusters, start as
+            U(-x, x), the words' bias at 0 (Merity et al. 2018); default: as `nn.Embedding` and `nn.Linear`.
         softmax: "full" (default); "adaptive" (Grave et al. 2017) or "class" (Goodman 2001), exact, with clusters of
             words, for ids that fall in frequency; "sampled" (Jean et al. 2015) or "nce" (Mnih & Teh 2012): trained on
             sampled words, scored and sampled exactly as "full".
@@ -120,13 +121,14 @@ class LanguageModel(Model):
             raise ValueError(message("language model", "vocabulary", f"{vocab_size} tokens", str(len(vocabulary))))
         described, cell, hidden_size, num_layers = shape_of(layers, cell, hidden_size, num_layers)
         embedding_size = hidden_size if embedding_size is None else embedding_size
+        if cutoffs is None:
+            cutoffs = output_layer.default_cutoffs(softmax, vocab_size, tied=tie_weights)
         self.config = LanguageModelConfig(
             vocab_size, embedding_size, hidden_size, num_layers, cell, float(dropout), tie_weights, dtype, connection,
             variational, float(weight_drop), float(embedding_dropout), float(activation_penalty),
             float(temporal_penalty), learn_initial_state, init, forget_bias, init_range, softmax,
-            tuple(output_layer.default_cutoffs(softmax, vocab_size) if cutoffs is None else cutoffs), float(div_value),
-            samples, projection_size, narrow_last, input_dropout, output_dropout, embedding_range, described,
-            float(init_scale),
+            tuple(cutoffs), float(div_value), samples, projection_size, narrow_last, input_dropout, output_dropout,
+            embedding_range, described, float(init_scale),
         )  # fmt: skip
         self._penalties: list[Tensor] = []
         self.vocabulary = vocabulary
@@ -139,8 +141,8 @@ class LanguageModel(Model):
         self.rnn = make_stack(config, generator)
         self.projection = output_layer.make_projection(config, generator)
         self.head = output_layer.make_head(config, generator)
-        if config.tie_weights and isinstance(self.head, nn.Linear):
-            self.head.weight = self.embedding.weight
+        if config.tie_weights:
+            output_layer.words_of(self.head).weight = self.embedding.weight
         if config.embedding_range is not None:
             self._start_embedding(config.embedding_range)
         if config.init_range is not None:
@@ -149,10 +151,13 @@ class LanguageModel(Model):
 
     def _start_embedding(self, bound: float) -> None:
         nn.init.uniform_(self.embedding.weight, -bound, bound, generator=self.generator)
-        if isinstance(self.head, nn.Linear) and self.head.bias is not None:
-            if not self.config.tie_weights:
-                nn.init.uniform_(self.head.weight, -bound, bound, generator=self.generator)
-            nn.init.zeros_(self.head.bias)
+        if isinstance(self.head, nn.AdaptiveLogSoftmaxWithLoss):
+            return
+        words = output_layer.words_of(self.head)
+        if not self.config.tie_weights:
+            nn.init.uniform_(words.weight, -bound, bound, generator=self.generator)
+        if words.bias is not None:
+            nn.init.zeros_(words.bias)
 
     def forward(self, ids: Tensor | ArrayLike, state: State | None = None) -> tuple[Tensor, State]:
         """Logits of the next token at every step.

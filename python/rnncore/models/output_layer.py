@@ -19,16 +19,19 @@ CLUSTERED = ("adaptive", "class")
 Head = nn.Linear | nn.AdaptiveLogSoftmaxWithLoss | nn.ClassSoftmax
 
 
-def default_cutoffs(softmax: str, vocab_size: int) -> tuple[int, ...]:
+def default_cutoffs(softmax: str, vocab_size: int, *, tied: bool = False) -> tuple[int, ...]:
     """Where clusters begin, unless one says so.
 
-    Adaptive: at V/15 (at most 4,000) and V/5 (at most 40,000). Classes: sqrt(V) of equal frequency by Zipf's law.
+    Adaptive: at V/15 (at most 4,000) and V/5 (at most 40,000); tied, where no cluster has fewer features, at V/64,
+    V/16, V/4 and V/2. Classes: sqrt(V) of equal frequency by Zipf's law.
     """
     if softmax == "class":
         return vocabularies.zipf_cutoffs(vocab_size, math.isqrt(vocab_size))
     if softmax == "adaptive":
-        first, second = min(vocab_size // 15, 4_000), min(vocab_size // 5, 40_000)
-        return tuple(sorted({max(1, first), max(1, second)}))
+        edges = [min(vocab_size // 15, 4_000), min(vocab_size // 5, 40_000)]
+        if tied:
+            edges = [vocab_size // share for share in (64, 16, 4, 2)]
+        return tuple(sorted({max(1, edge) for edge in edges}))
     return ()
 
 
@@ -41,13 +44,8 @@ def check_softmax(config: LanguageModelConfig) -> None:
     if config.softmax not in SOFTMAXES:
         raise ValueError(message("language model", "softmax", " | ".join(SOFTMAXES), repr(config.softmax)))
     if config.softmax in CLUSTERED:
-        first = 1 if config.softmax == "adaptive" else 0
-        vocabularies.check_cutoffs("language model", config.cutoffs, config.vocab_size, first=first)
-        if config.tie_weights:
-            hint = "clusters have weights of their own"
-            raise ValueError(
-                message("language model", "tie_weights", f"False with softmax {config.softmax}", "True", hint)
-            )
+        shortlist = config.softmax == "adaptive"
+        vocabularies.check_cutoffs("language model", config.cutoffs, config.vocab_size, shortlist=shortlist)
         if not 1 <= config.div_value < math.inf:
             raise ValueError(message("language model", "div_value", "1 or more", str(config.div_value)))
     elif config.cutoffs:
@@ -60,14 +58,21 @@ def make_head(config: LanguageModelConfig, generator: Generator) -> Head:
     """The output layer with fresh parameters."""
     sizes = (config.head_inputs, config.vocab_size)
     options: dict[str, Any] = {"dtype": config.dtype, "generator": generator}
-    if config.softmax == "adaptive":
+    if config.softmax == "adaptive" and not config.tie_weights:
         return nn.AdaptiveLogSoftmaxWithLoss(*sizes, config.cutoffs, config.div_value, head_bias=True, **options)
-    if config.softmax == "class":
+    if config.softmax in CLUSTERED:
         return nn.ClassSoftmax(*sizes, config.cutoffs, **options)
     head = nn.Linear(*sizes, **options)
     if config.softmax == "nce" and head.bias is not None:
         nn.init.constant_(head.bias, -math.log(config.vocab_size))  # its outputs are to be log-probabilities
     return head
+
+
+def words_of(head: Head) -> nn.Linear:
+    """The linear layer with a row for every word; a head with projected clusters has none."""
+    if isinstance(head, nn.AdaptiveLogSoftmaxWithLoss):
+        raise TypeError("a softmax with projected clusters has no one matrix of words")
+    return head if isinstance(head, nn.Linear) else head.words
 
 
 def make_projection(config: LanguageModelConfig, generator: Generator) -> nn.Linear | None:

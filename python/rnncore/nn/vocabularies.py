@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rnncore import _core
 from rnncore._core import Generator, Tensor
+from rnncore._messages import message
 from rnncore._tensor import as_integers, as_tensor
 from rnncore.nn.containers import ModuleList, Sequential
 from rnncore.nn.layers import Linear, check_positive
@@ -101,7 +102,7 @@ class AdaptiveLogSoftmaxWithLoss(_Clustered):
         super().__init__()
         check_positive("adaptive softmax", in_features=in_features, n_classes=n_classes)
         self.in_features, self.n_classes, self.div_value = in_features, n_classes, div_value
-        self.cutoffs = check_cutoffs("adaptive softmax", cutoffs, n_classes, first=1)
+        self.cutoffs = check_cutoffs("adaptive softmax", cutoffs, n_classes, shortlist=True)
         if not div_value >= 1:
             raise ValueError(f"[adaptive softmax] div_value: expected at least 1, got {div_value}")
         options: dict[str, Any] = {"dtype": dtype, "generator": generator_or_fresh(generator)}
@@ -135,11 +136,18 @@ class ClassSoftmax(_Clustered):
     Args:
         in_features: I.
         n_classes: V, the words; ids must fall in frequency.
-        cutoffs: Where the classes begin, rising, the first 0. Default: `zipf_cutoffs` of sqrt(V) classes.
+        cutoffs: Where the classes begin, rising. Words below the first stand among the classes, one softmax for both:
+            an adaptive softmax (Grave et al. 2017) whose clusters keep all features, so that `words.weight` can be an
+            embedding. Default: `zipf_cutoffs` of sqrt(V) classes, the first 0.
         dtype: "float32" (default) or "float64".
         generator: For the initial values.
 
     Parameters: head.weight (C, I), head.bias (C,), words.weight (V, I), words.bias (V,).
+
+    >>> import rnncore
+    >>> layer = ClassSoftmax(8, 100, [10, 40], generator=rnncore.Generator(0))
+    >>> layer.head.weight.shape, layer.log_prob(rnncore.zeros(3, 8)).shape
+    ((2, 8), (3, 100))
     """
 
     def __init__(
@@ -155,35 +163,43 @@ class ClassSoftmax(_Clustered):
         check_positive("class softmax", in_features=in_features, n_classes=n_classes)
         self.in_features, self.n_classes = in_features, n_classes
         wanted = zipf_cutoffs(n_classes, math.isqrt(n_classes)) if cutoffs is None else cutoffs
-        self.cutoffs = check_cutoffs("class softmax", wanted, n_classes, first=0)
+        self.cutoffs = check_cutoffs("class softmax", wanted, n_classes)
         options: dict[str, Any] = {"dtype": dtype, "generator": generator_or_fresh(generator)}
         self.head = Linear(in_features, len(self.cutoffs), **options)
         self.words = Linear(in_features, n_classes, **options)
 
     def _parts(self) -> tuple[list[int], Tensor, Tensor | None, list[tuple[Tensor | None, Tensor, Tensor | None]]]:
         bounds = [*self.cutoffs, self.n_classes]
-        weight, bias = self.words.weight, self.words.bias
-        assert bias is not None  # noqa: S101  # this class made it
+        weight, bias, head_bias = self.words.weight, self.words.bias, self.head.bias
+        assert bias is not None  # noqa: S101  # this class made both
+        assert head_bias is not None  # noqa: S101
         clusters: list[tuple[Tensor | None, Tensor, Tensor | None]] = [
             (None, weight[first:last], bias[first:last]) for first, last in pairwise(bounds)
         ]
-        return bounds, self.head.weight, self.head.bias, clusters
+        first = bounds[0]
+        if first == 0:
+            return bounds, self.head.weight, head_bias, clusters
+        head_weight = _core.cat([weight[:first], self.head.weight], 0)
+        return bounds, head_weight, _core.cat([bias[:first], head_bias], 0), clusters
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.n_classes}, {len(self.cutoffs)} classes"
 
 
-def check_cutoffs(operation: str, cutoffs: Sequence[int], n_classes: int, *, first: int) -> tuple[int, ...]:
+def check_cutoffs(
+    operation: str, cutoffs: Sequence[int], n_classes: int, *, shortlist: bool | None = None
+) -> tuple[int, ...]:
     """The cutoffs as a tuple.
 
     Raises:
-        ValueError: unless they rise, from `first` (0: exactly) on, below `n_classes`.
+        ValueError: unless they rise, from 0 or more on (`shortlist` True: more; False: exactly 0), below `n_classes`.
     """
     found = tuple(int(cutoff) for cutoff in cutoffs)
     rising = all(a < b for a, b in pairwise(found))
-    if not found or not rising or found[-1] >= n_classes or (found[0] != 0 if first == 0 else found[0] < 1):
-        expected = f"rising, {'the first 0' if first == 0 else 'from 1 on'}, below {n_classes}"
-        raise ValueError(f"[{operation}] cutoffs: expected {expected}, got {list(found)}")
+    good = rising and bool(found) and found[0] >= 0 and found[-1] < n_classes
+    if not good or (shortlist is not None and (found[0] > 0) != shortlist):
+        start = {None: "from 0 or more on", True: "from 1 on", False: "the first 0"}[shortlist]
+        raise ValueError(message(operation, "cutoffs", f"rising, {start}, below {n_classes}", str(list(found))))
     return found
 
 

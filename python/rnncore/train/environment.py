@@ -41,10 +41,11 @@ def environment() -> dict[str, Any]:
 def operations_per_item(trainer: Trainer) -> int | None:
     """Floating-point operations of training on one token: 6 for each weight of a matrix (2 forward, 4 backward).
 
-    None for models whose items are no steps. Embeddings are looked up and do not count.
+    None for models whose items are no steps, and where a token meets a part of the output layer alone (clusters,
+    sampled words). Embeddings are looked up and do not count.
     """
     model = trainer.model
-    if model.kind != "language_model":
+    if model.kind != "language_model" or model.to_dict()["softmax"] != "full":
         return None
     named = dict(model.named_parameters())
     untied = any(name.startswith("head.") and p.ndim == 2 for name, p in named.items())
