@@ -1,5 +1,5 @@
 // Model: what it computes is the composition of the operations it stands for; a stream of steps has the bits of the
-// sequence; training in place works; text in and out.
+// sequence; training in place works.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -365,75 +365,6 @@ TEST(Model, SpecificationsThatMakeNoSenseAreRefused) {
   refused(kKinds[5], [](ModelSpec& s) { s.output_size = 0; });
   refused(kKinds[5], [](ModelSpec& s) { s.embedding_size = 6; });
   refused(kKinds[5], [](ModelSpec& s) { s.recurrent.input_size = std::int64_t{1} << 40; });
-}
-
-Model text_model() {
-  ModelSpec spec = spec_of(kKinds[0]);
-  spec.vocab_size = 3;
-  Generator generator(10);
-  Model model(spec, generator);
-  model.set_vocabulary(Vocabulary(TextLevel::character, {"a", "\xc3\xa9", "\n"}));
-  return model;
-}
-
-TEST(Text, TheScoreIsTheSumOfLogProbabilities) {
-  const Model model = text_model();
-  const std::vector<std::int64_t> tokens = {0, 1, 2, 2, 1, 0, 0, 1};
-  ModelInput input;
-  input.ids = Tensor::from(tokens.data(), {7, 1});
-  const Tensor logits = model.forward(input).y.reshape({7, 3});
-  const double want = cross_entropy(logits, Tensor::from(tokens.data() + 1, {7}), {Reduction::sum}).item();
-  EXPECT_NEAR(score(model, tokens).nats, want, 1e-5);
-  EXPECT_NEAR(score(model, tokens, {1, 2}).nats, want, 1e-5);  // in chunks
-  EXPECT_EQ(score(model, tokens, {3, 2}).tokens, 7);           // in three streams, padded
-  EXPECT_NEAR(log_prob(model,
-                       "a\xc3\xa9\n\n\xc3\xa9"
-                       "aa\xc3\xa9"),
-              -want, 1e-5);
-  EXPECT_LT(log_prob(model, "a", "\n"), 0.0);
-  EXPECT_THROW(score(model, {0}), ArgumentError);
-  EXPECT_THROW(score(model, {0, 3}), ArgumentError);
-}
-
-// The probabilities of all continuations of one length sum to 1.
-TEST(Text, ProbabilitiesSumToOne) {
-  const Model model = text_model();
-  const std::vector<std::string> letters = {"a", "\xc3\xa9", "\n"};
-  double total = 0;
-  for (const std::string& u : letters)
-    for (const std::string& v : letters)
-      for (const std::string& w : letters) total += std::exp(log_prob(model, u + v + w, "a"));
-  EXPECT_NEAR(total, 1.0, 1e-6);
-}
-
-TEST(Text, GenerationDependsOnSeedAndSampleAlone) {
-  const Model model = text_model();
-  GenerateOptions options;
-  options.length = 30;
-  options.seed = 5;
-  options.num_samples = 3;
-  const std::vector<GeneratedText> three = generate(model, "a", options);
-  options.num_samples = 1;
-  EXPECT_EQ(generate(model, "a", options)[0].text, three[0].text);
-  EXPECT_NE(three[0].text, three[1].text);
-  EXPECT_EQ(three[0].tokens.size(), 30u);
-  const std::vector<std::int64_t> prompt = model.vocabulary().encode("a", false);
-  EXPECT_EQ(generate(model, prompt, options)[0].tokens, three[0].tokens);
-  EXPECT_THROW(generate(model, std::vector<std::int64_t>{}, options), ArgumentError);
-  EXPECT_THROW(generate(model, std::vector<std::int64_t>{99}, options), ArgumentError);
-  options.stop = {
-      "\xc3\xa9"
-      "a"};
-  const GeneratedText stopped = generate(model, "", options)[0];
-  EXPECT_TRUE(stopped.stopped);
-  EXPECT_EQ(stopped.text.find("\xc3\xa9"
-                              "a"),
-            std::string::npos);
-  options.stop = {""};
-  EXPECT_THROW(generate(model, "a", options), ArgumentError);
-  EXPECT_THROW(generate(model, "b", {}), ArgumentError);
-  Generator generator(1);
-  EXPECT_THROW(generate(Model(spec_of(kKinds[4]), generator), "a"), ArgumentError);
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ def language_model(
         callback=_take_recipe,
         is_eager=True,
         help="Defaults of an experiment: ptb-small, ptb-medium, ptb-large, le-lstm, le-irnn-4, le-irnn-1, le-tanh-4, "
-        "le-tanh-1, awd-lstm (words), char-shakespeare.",
+        "le-tanh-1, awd-lstm, wikitext2, wikitext2-adaptive (words), char-shakespeare.",
     ),
     text: Path = typer.Option(..., "--text", "--train", help="The training text (UTF-8).", show_default=False),
     valid: Path | None = typer.Option(None, "--valid", help="Validation text; default: the end of --text."),
