@@ -29,7 +29,7 @@ void bind_optim(py::module_& m);
 void bind_files(py::module_& m);
 void bind_model_stream(py::module_& m);
 
-DType dtype_from_name(const std::string& name);  // "float32", "float64", "int64" or "uint8"
+DType to_dtype(const py::object& name);  // "float32", "float64", "int64" or "uint8"
 
 // A new tensor with a copy of `data`: Tensor, array, anything with __array__ or __dlpack__, nested lists or a
 // scalar. Arrays keep their dtype (bool becomes uint8, other integers int64, float16 float32); Python floats become

@@ -44,10 +44,11 @@ bool has_no_dtype(const py::object& data) {
 
 }  // namespace
 
-DType dtype_from_name(const std::string& name) {
-  for (const DType dtype : {DType::float32, DType::float64, DType::int64, DType::uint8})
-    if (name == name_of(dtype)) return dtype;
-  throw_type("tensor", "dtype", "'float32', 'float64', 'int64' or 'uint8'", "'" + name + "'");
+DType to_dtype(const py::object& name) {
+  if (py::isinstance<py::str>(name))
+    for (const DType dtype : {DType::float32, DType::float64, DType::int64, DType::uint8})
+      if (name.cast<std::string>() == name_of(dtype)) return dtype;
+  throw_type("tensor", "dtype", "'float32', 'float64', 'int64' or 'uint8'", py::repr(name).cast<std::string>());
 }
 
 Tensor to_tensor(const py::object& data, std::optional<DType> dtype) {

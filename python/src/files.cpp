@@ -96,8 +96,8 @@ void bind_model_spec(py::module_& m) {
            })
       .def(
           "draw",
-          [](const ModelSpec& spec, Generator& generator, const std::string& dtype) {
-            return to_dict(Model(spec, generator, dtype_from_name(dtype)).named_parameters());
+          [](const ModelSpec& spec, Generator& generator, const py::object& dtype) {
+            return to_dict(Model(spec, generator, to_dtype(dtype)).named_parameters());
           },
           py::arg("generator"), py::arg("dtype") = "float32", "Fresh parameters by name, as Model in C++ begins with.")
       .def("to_json", [](const ModelSpec& spec) { return to_json(spec); })

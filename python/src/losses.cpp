@@ -122,8 +122,8 @@ void bind_crf(py::module_& m) {
       "The best tags (T, N), -100 beyond a sequence's length.");
   m.def(
       "bio_penalties",
-      [](const std::vector<std::string>& labels, const std::string& dtype) {
-        const CrfWeights penalties = bio_penalties(labels, dtype_from_name(dtype));
+      [](const std::vector<std::string>& labels, const py::object& dtype) {
+        const CrfWeights penalties = bio_penalties(labels, to_dtype(dtype));
         return py::make_tuple(penalties.transitions, penalties.start, penalties.end);
       },
       py::arg("labels"), py::arg("dtype") = "float32",

@@ -3,12 +3,29 @@
 
 namespace rnncore::python {
 
+namespace {
+
+// An integer (Python's or NumPy's) of 64 bits without a sign.
+std::uint64_t to_seed(const py::object& seed) {
+  if (PyIndex_Check(seed.ptr()) && !py::isinstance<py::bool_>(seed)) {
+    const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(seed.ptr()));
+    if (!number) throw py::error_already_set();
+    const std::uint64_t value = PyLong_AsUnsignedLongLong(number.ptr());
+    if (!PyErr_Occurred()) return value;
+    PyErr_Clear();
+    throw_argument("Generator", "seed", "0 to 2^64 - 1", py::str(number).cast<std::string>());
+  }
+  throw_type("Generator", "seed", "an integer", py::repr(seed).cast<std::string>());
+}
+
+}  // namespace
+
 void bind_random(py::module_& m) {
   using Release = py::call_guard<py::gil_scoped_release>;
   py::class_<Generator>(m, "Generator",
                         "Counter-based random numbers (Philox): the same seed and calls give the same bits on any\n"
                         "number of threads. State: (seed, call).")
-      .def(py::init<std::uint64_t>(), py::arg("seed"))
+      .def(py::init([](const py::object& seed) { return Generator(to_seed(seed)); }), py::arg("seed"))
       .def_property_readonly("seed", &Generator::seed)
       .def("get_state", [](const Generator& g) { return std::make_pair(g.seed(), g.call()); })
       .def(
@@ -31,13 +48,12 @@ void bind_random(py::module_& m) {
   m.def("orthogonal", &orthogonal, py::arg("rows"), py::arg("columns"), py::arg("generator"), Release());
   m.def(
       "full",
-      [](const Shape& shape, double value, const std::string& dtype) {
-        return Tensor::full(shape, value, dtype_from_name(dtype));
+      [](const Shape& shape, double value, const py::object& dtype) {
+        return Tensor::full(shape, value, to_dtype(dtype));
       },
       py::arg("shape"), py::arg("value"), py::arg("dtype") = "float32");
   m.def(
-      "empty",
-      [](const Shape& shape, const std::string& dtype) { return Tensor::empty(shape, dtype_from_name(dtype)); },
+      "empty", [](const Shape& shape, const py::object& dtype) { return Tensor::empty(shape, to_dtype(dtype)); },
       py::arg("shape"), py::arg("dtype") = "float32");
 }
 

@@ -354,9 +354,9 @@ void bind_recurrent(py::module_& m) {
         "A cell's gate blocks in row order, e.g. 'ifgo'.");
   m.def(
       "explain",
-      [](const RecurrentSpec& spec, const std::string& dtype) {
+      [](const RecurrentSpec& spec, const py::object& dtype) {
         py::list rows;
-        for (const LayerCost& c : explain(spec, dtype_from_name(dtype))) {
+        for (const LayerCost& c : explain(spec, to_dtype(dtype))) {
           py::dict row;
           row["layer"] = c.layer;
           row["cell"] = c.cell;

@@ -34,8 +34,8 @@ Tensor source_like(const Tensor& self, const py::object& value) {
 }
 
 void bind_construction(TensorClass& c) {
-  c.def(py::init([](const py::object& data, bool requires_grad, const std::optional<std::string>& dtype) {
-          Tensor t = to_tensor(data, dtype ? std::optional<DType>(dtype_from_name(*dtype)) : std::nullopt);
+  c.def(py::init([](const py::object& data, bool requires_grad, const py::object& dtype) {
+          Tensor t = to_tensor(data, dtype.is_none() ? std::nullopt : std::optional<DType>(to_dtype(dtype)));
           if (requires_grad) t.set_requires_grad(true);
           return t;
         }),
@@ -157,7 +157,7 @@ void bind_tape(TensorClass& c) {
       "omitted for a single element.");
   c.def("detach", &Tensor::detach, "The same memory, off the tape.");
   c.def("clone", &Tensor::clone, Release());
-  c.def("to", [](const Tensor& t, const std::string& dtype) { return t.to(dtype_from_name(dtype)); }, py::arg("dtype"));
+  c.def("to", [](const Tensor& t, const py::object& dtype) { return t.to(to_dtype(dtype)); }, py::arg("dtype"));
   c.def("float", [](const Tensor& t) { return t.to(DType::float32); });
   c.def("double", [](const Tensor& t) { return t.to(DType::float64); });
   c.def("long", [](const Tensor& t) { return t.to(DType::int64); });

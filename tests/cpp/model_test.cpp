@@ -2,7 +2,6 @@
 // sequence; training in place works.
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstring>
 
 #include "rnncore/rnncore.hpp"

@@ -117,6 +117,18 @@ def test_model_files(layers: dict[str, Any], kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(back(value).numpy(), wanted.numpy())
 
 
+def test_a_chain_that_came_from_a_model_goes_back_into_one(tmp_path: Path) -> None:
+    """Of features, where ids and a softmax cannot tell what it is: the same class, labels and numbers."""
+    model = models.Classifier(None, ["left", "right"], input_size=3, hidden_size=5, num_layers=2).eval()
+    model.save(tmp_path / "model.safetensors")
+    convert.save_chain(convert.load_chain(tmp_path / "model.safetensors"), tmp_path / "again.safetensors")
+    again = models.Model.load(tmp_path / "again.safetensors").eval()
+    assert isinstance(again, models.Classifier)
+    assert again.labels == model.labels
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(again.state_dict()[name].numpy(), value.numpy(), err_msg=name)
+
+
 @pytest.mark.parametrize(
     "chain",
     [

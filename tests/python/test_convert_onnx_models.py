@@ -140,4 +140,6 @@ def test_a_run_is_converted_with_all_its_pooling(tmp_path: Path) -> None:
     chain = convert.load_chain(tmp_path / "m.safetensors")
     assert chain.facts["labels"] == ["a", "b"]
     convert.save_chain(chain, tmp_path / "again.safetensors")
-    np.testing.assert_array_equal(convert.load_chain(tmp_path / "again.safetensors")(ids).numpy(), chain(ids).numpy())
+    again = convert.load_chain(tmp_path / "again.safetensors")
+    np.testing.assert_array_equal(again(ids).numpy(), chain(ids).numpy())
+    assert (again.kind, again.facts) == ("classifier", chain.facts)

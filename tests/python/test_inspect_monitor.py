@@ -163,3 +163,5 @@ def test_the_environment_is_in_the_configuration() -> None:
     assert operations_per_item(trainer) == 6 * (8 * h * h + v * h)
     tied = Trainer(model(num_layers=1, tie_weights=True), CORPUS, CONFIG)
     assert operations_per_item(tied) == operations_per_item(trainer)
+    for softmax in ("adaptive", "class", "sampled", "nce"):  # a token meets a part of the output layer
+        assert operations_per_item(Trainer(model(num_layers=1, softmax=softmax), CORPUS, CONFIG)) is None

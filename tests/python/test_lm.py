@@ -165,6 +165,9 @@ def test_save_and_load_float64_without_vocabulary(tmp_path: Path) -> None:
         {"num_layers": 2, "cell": "gru"},
         {"projection_size": 5},
         {"projection_size": 7, "embedding_size": 7, "tie_weights": True},
+        {"softmax": "adaptive"},
+        {"softmax": "adaptive", "tie_weights": True},
+        {"softmax": "class", "tie_weights": True},
     ],
 )
 def test_c_plus_plus_begins_with_the_same_parameters(corpus: TextCorpus, options: dict[str, object]) -> None:

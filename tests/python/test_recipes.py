@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from language_models import small_model, some_text
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from rnncore import optim
 from rnncore.cli.app import app
+from rnncore.cli.train_lm import _NAMES
 from rnncore.data import TextCorpus, TextSource
 from rnncore.models import LanguageModel
 from rnncore.train import TrainConfig, Trainer, make_schedule
@@ -24,6 +27,16 @@ def test_every_recipe_names_known_options(name: str) -> None:
     LanguageModel(5, **{**chosen.model, **dict.fromkeys(("hidden_size", "embedding_size"), 3)})
     TrainConfig(**chosen.train)
     TextSource("text", **chosen.text)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_command_line_takes_every_option_of_a_recipe(name: str) -> None:
+    """A name that the command does not know would be left out without a word."""
+    root: Any = get_command(app)
+    known = {parameter.name for parameter in root.commands["train"].commands["lm"].params}
+    chosen = recipe(name)
+    options = [*chosen.model, *chosen.train, *chosen.text]
+    assert [option for option in options if _NAMES.get(option, option) not in known] == []
 
 
 def test_an_unknown_recipe_is_refused() -> None:

@@ -150,3 +150,20 @@ def test_dropout_of_one_layer_is_warned_of_as_pytorch_does() -> None:
         warnings.simplefilter("error")
         nn.GRU(3, 4, 2, dropout=0.5)
         lm(dropout=0.5)  # between embedding, stack and softmax
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 64, np.int64(-5)])
+def test_seeds_have_64_bits(seed: Any) -> None:
+    refused(ValueError, lambda: Generator(seed), "[Generator] seed: expected 0 to 2^64 - 1", str(int(seed)))
+
+
+@pytest.mark.parametrize("seed", [1.0, "1", None, True, [1]])
+def test_seeds_are_integers(seed: Any) -> None:
+    refused(TypeError, lambda: Generator(seed), "[Generator] seed: expected an integer", repr(seed))
+    assert Generator(np.uint64((1 << 64) - 1)).seed == (1 << 64) - 1
+
+
+@pytest.mark.parametrize("dtype", [3, np.float32, "float16", b"float32"])
+def test_dtypes_are_names(dtype: Any) -> None:
+    for call in (lambda: tensor([1.0], dtype=dtype), lambda: ones(2, dtype=dtype), lambda: ones(2).to(dtype)):
+        refused(TypeError, call, "dtype: expected 'float32', 'float64', 'int64' or 'uint8'", repr(dtype))

@@ -88,7 +88,9 @@ struct ModelSpec {
   bool reads_tokens() const { return vocab_size > 0; }
   std::int64_t outputs() const { return kind == ModelKind::language_model ? vocab_size : output_size; }
   // Of a softmax with clusters: no cluster has a projection, so that its words' weights are rows of one matrix.
-  bool whole_words() const { return softmax.kind == SoftmaxKind::classes || tie_weights; }
+  bool whole_words() const {
+    return softmax.kind == SoftmaxKind::classes || (softmax.kind == SoftmaxKind::adaptive && tie_weights);
+  }
   std::int64_t head_inputs() const { return projection_size > 0 ? projection_size : recurrent.output_size(); }
 };
 RNNCORE_EXPORT void check(const ModelSpec& spec);

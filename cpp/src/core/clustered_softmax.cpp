@@ -115,7 +115,8 @@ Tensor clustered_cross_entropy(const Tensor& x, const ClusteredSoftmax& softmax,
   const Routes routes = route(softmax, targets, options.ignore_index);
   if (options.reduction == Reduction::none) {
     if (should_record({x, softmax.head_weight}))
-      throw_argument(name, "reduction", "mean or sum where gradients are wanted", "none");
+      throw_argument(name, "reduction", "mean or sum where gradients are wanted", "none",
+                     "use nll_loss(clustered_log_prob(x, softmax), targets)");
     return row_losses(x, softmax, routes, options);
   }
   const double scale = scale_of(options, counted);

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "hidden_size": "hidden", "num_layers": "layers", "embedding_size": "embedding", "clip_norm": "clip",
-    "projection_size": "projection",
+    "projection_size": "projection", "warmup_steps": "warmup",
 }  # fmt: skip
 
 
@@ -163,7 +163,10 @@ def language_model(
         None, "--init-range", metavar="X", help="All parameters start as U(-X, X) instead."
     ),
     embedding_range: float | None = typer.Option(
-        None, "--embedding-range", metavar="X", help="Embedding and output layer start as U(-X, X), its bias at 0."
+        None,
+        "--embedding-range",
+        metavar="X",
+        help="Words in embedding and output layer start as U(-X, X), their bias at 0.",
     ),
     softmax: str = typer.Option(
         "full", "--softmax", metavar="NAME", help="full, adaptive, class, sampled or nce: the last for many words."

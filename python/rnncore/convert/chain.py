@@ -24,6 +24,7 @@ class Chain(nn.Module):
 
     Attributes:
         facts: What else belongs to the model, as JSON: "vocabulary", "labels", ... Empty unless somebody sets it.
+        kind: Of the model file that it came from: "classifier", ...; None: of none.
 
     Call with the first layer's input and optionally `state`, a dict by layer name as `forward_with_state` returns it;
     returns the last layer's output.
@@ -37,6 +38,7 @@ class Chain(nn.Module):
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.facts: dict[str, Any] = {}
+        self.kind: str | None = None
         for name, layer in layers.items():
             setattr(self, name, layer)
 

@@ -23,9 +23,10 @@ def save_chain(chain: nn.Module, path: str | os.PathLike[str]) -> None:
 
     Args:
         chain: [Embedding], one recurrent stack, [last step or maximum or mean], Linear, [Softmax or LogSoftmax] in this
-            order. It becomes a language model where it maps ids to as many outputs at every step; a forecaster where it
-            has neither ids nor a softmax; else a tagger or, with one output for a sequence, a classifier. Their outputs
-            are logits: a softmax at the end is not stored.
+            order. It becomes a model of its `kind`, if it has one; else a language model where it maps ids to as many
+            outputs at every step; a forecaster where it has neither ids nor a softmax; else a tagger or, with one
+            output for a sequence, a classifier. Their outputs are logits: a softmax at the end is not stored. Its
+            `facts` (vocabulary, labels, ...) go into the file.
         path: The file, written atomically.
 
     Raises:
@@ -44,7 +45,7 @@ def save_chain(chain: nn.Module, path: str | os.PathLike[str]) -> None:
     if rest or "rnn" not in parts or "head" not in parts:
         got = ", ".join(f"{name} ({type(layer).__name__})" for name, layer in layers)
         raise refusal("convert", place, "[Embedding,] a recurrent stack, [last step or pool,] Linear[, softmax]", got)
-    spec = _spec(parts, softmax)
+    spec = _spec(parts, softmax, getattr(chain, "kind", None))
     parameters: dict[str, Any] = {}
     for part in ("embedding", "rnn", "head"):
         if part in parts:
@@ -52,21 +53,26 @@ def save_chain(chain: nn.Module, path: str | os.PathLike[str]) -> None:
     if parts["head"].bias is None:
         head = parts["head"].weight
         parameters["head.bias"] = np.zeros(head.shape[0], head.dtype)
-    _core.save_model(os.fspath(path), spec, parameters)
+    facts = dict(getattr(chain, "facts", {}))
+    vocabulary = json.dumps(facts.pop("vocabulary", None))
+    _core.save_model(os.fspath(path), spec, parameters, vocabulary, "null", json.dumps(facts or None))
 
 
 def _layers(chain: nn.Module) -> list[tuple[str, nn.Module]]:
     return list(chain.named_children()) if isinstance(chain, Chain | nn.Sequential) else [("", chain)]
 
 
-def _spec(parts: dict[str, Any], softmax: bool) -> Any:
+def _spec(parts: dict[str, Any], softmax: bool, kind: str | None) -> Any:
     table, outputs = parts.get("embedding"), parts["head"].out_features
     pooled = parts.get("last")
-    kind = "tagger" if pooled is None else "classifier"
-    if table is not None and outputs == table.num_embeddings and pooled is None:
+    if kind is not None:
+        pass
+    elif table is not None and outputs == table.num_embeddings and pooled is None:
         kind = "language_model"
     elif table is None and not softmax:
         kind = "forecaster"
+    else:
+        kind = "tagger" if pooled is None else "classifier"
     return _core.ModelSpec(
         vocab_size=table.num_embeddings if table is not None else 0,
         embedding_size=table.embedding_dim if table is not None else 0,
@@ -110,6 +116,7 @@ def _chain(spec: Any, parameters: Mapping[str, Any], facts: Mapping[str, Any], p
         parameters = {**parameters, tied_name(spec): parameters["embedding.weight"]}
     chain.load_state_dict(parameters)
     chain.facts = {name: value for name, value in facts.items() if value is not None}
+    chain.kind = spec.kind
     return chain.eval()
 
 

@@ -156,7 +156,7 @@ class LanguageModel(Model):
         words = output_layer.words_of(self.head)
         if not self.config.tie_weights:
             nn.init.uniform_(words.weight, -bound, bound, generator=self.generator)
-        if words.bias is not None:
+        if words.bias is not None and self.config.softmax != "nce":  # whose outputs start as log-probabilities
             nn.init.zeros_(words.bias)
 
     def forward(self, ids: Tensor | ArrayLike, state: State | None = None) -> tuple[Tensor, State]:
