@@ -67,9 +67,11 @@ def naive_dynamic(model: LanguageModel, options: DynamicOptions, squares: dict[s
         DynamicOptions("rms", lr=0.02, decay=0.0, eps=1e-2),
     ],
 )
-@pytest.mark.parametrize("tied", [False, True])
-def test_dynamic_evaluation_is_its_equations(options: DynamicOptions, tied: bool) -> None:
-    model = model_of(tie_weights=tied).train()
+@pytest.mark.parametrize(
+    "head", [{}, {"tie_weights": True}, {"tie_weights": True, "softmax": "adaptive", "cutoffs": [2, 5]}], ids=str
+)
+def test_dynamic_evaluation_is_its_equations(options: DynamicOptions, head: dict[str, Any]) -> None:
+    model = model_of(**head).train()
     before = weights(model)
     squares = gradient_mean_squares(model, TOKENS, segment=4, batch=2) if options.rule == "rms" else {}
     total, count = adapted_score(model, TOKENS, dynamic=options, mean_squares=squares)

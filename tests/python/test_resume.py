@@ -26,7 +26,8 @@ OPTIONS = {
             "--dropout", "0.2", "--input-dropout", "0.3", "--output-dropout", "0.1", "--weight-drop", "0.3",
             "--embedding-dropout", "0.1", "--activation-penalty", "2", "--temporal-penalty", "1", "--vary-bptt",
             "--optimizer", "nt-asgd", "--nonmono", "1", "--lr", "40", "--epochs", "4"],
-    "sentences": ["--hidden", "12", "--layers", "1", "--sentences", "--optimizer", "rmsprop"],
+    "sentences": ["--hidden", "12", "--layers", "1", "--sentences", "--optimizer", "rmsprop", "--softmax", "adaptive",
+                  "--tie-weights"],
 }  # fmt: skip
 
 

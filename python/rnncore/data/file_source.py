@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from typing import Any, TypeVar
 
 from rnncore._messages import message
@@ -26,12 +26,14 @@ class FileSource:
 
     @classmethod
     def from_json(cls: type[S], value: Mapping[str, Any]) -> S:
-        """Rebuild what `to_json` gave.
+        """Rebuild what `to_json` gave; what an older version did not write has its default.
 
         Raises:
-            ValueError: unknown or missing names.
+            ValueError: unknown names, or no training data.
         """
-        names = {one.name for one in fields(cls)}  # type: ignore[arg-type]
-        if set(value) != names:
+        known = fields(cls)  # type: ignore[arg-type]
+        names = {one.name for one in known}
+        needed = {one.name for one in known if one.default is MISSING and one.default_factory is MISSING}
+        if not needed <= set(value) <= names:
             raise ValueError(message("data source", "fields", ", ".join(sorted(names)), ", ".join(sorted(value))))
         return cls(**value)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from rnncore._messages import message
 from rnncore.data.corpus import TextCorpus
 from rnncore.data.disk import is_prepared, open_corpus
+from rnncore.data.file_source import FileSource
 from rnncore.data.subwords import Subwords, TextVocabulary, TokenLevel
 
 
 @dataclass(frozen=True)
-class TextSource:
+class TextSource(FileSource):
     """Files and options of a `TextCorpus.from_files`.
 
     Attributes:
@@ -61,23 +60,6 @@ class TextSource:
             raise ValueError(message("text source", self.train, "the vocabulary of the model", "another"))
         return corpus
 
-    def to_json(self) -> dict[str, Any]:
-        """The fields as JSON."""
-        return asdict(self)
-
     def describe(self) -> str:
         """Path and level."""
         return f"{self.train} ({self.level})"
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> TextSource:
-        """Rebuild what `to_json` gave.
-
-        Raises:
-            ValueError: unknown names, or no training text.
-        """
-        names = {field.name for field in fields(cls)}
-        needed = {field.name for field in fields(cls) if field.default is MISSING}
-        if not needed <= set(value) <= names:
-            raise ValueError(message("text source", "fields", ", ".join(sorted(names)), ", ".join(sorted(value))))
-        return cls(**value)

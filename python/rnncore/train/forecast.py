@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rnncore import metrics
 from rnncore._messages import message
+from rnncore.data.file_source import FileSource
 from rnncore.data.series import Series, parse_series, read_series
 from rnncore.models.baselines import LinearForecast, SeasonalNaive, repeat_last
 from rnncore.models.forecaster import Forecaster, WindowBatch, Windows
@@ -23,7 +24,7 @@ _WINDOWS_TO_VALIDATE = 500
 
 
 @dataclass(frozen=True)
-class SeriesSource:
+class SeriesSource(FileSource):
     """Where a series comes from, and how it is cut.
 
     Attributes:
@@ -44,6 +45,9 @@ class SeriesSource:
     period: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("rows", "columns"):  # lists, where they come from JSON
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.rows) != 3 or min(self.rows) < 0 or self.rows[0] <= 0 or not np.isfinite(self.rows).all():
             raise ValueError(message("series", "rows", "three numbers or shares, the first above 0", str(self.rows)))
         if not self._shares and any(each != int(each) for each in self.rows):
@@ -61,17 +65,6 @@ class SeriesSource:
     def _shares(self) -> bool:
         """Whether `rows` are shares."""
         return all(each < 1 for each in self.rows)
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as JSON."""
-        value = asdict(self)
-        return {**value, "rows": list(self.rows), "columns": None if self.columns is None else list(self.columns)}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> SeriesSource:
-        """Rebuild what `to_json` gave."""
-        columns = value["columns"]
-        return cls(**{**value, "rows": tuple(value["rows"]), "columns": None if columns is None else tuple(columns)})
 
     def describe(self) -> str:
         """Path and horizon."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from rnncore import Generator
 from rnncore._messages import message
+from rnncore.data.file_source import FileSource
 from rnncore.data.music import PARTS, Music, pad, piece_of, read_music, roll_of, transposed
 from rnncore.models.music import MusicBatch, PolyphonicMusic
 from rnncore.train.batch_feed import BatchFeed, Buckets
@@ -20,7 +21,7 @@ from rnncore.train.task import Task, fingerprint_of
 
 
 @dataclass(frozen=True)
-class MusicSource:
+class MusicSource(FileSource):
     """A file of pieces in three parts, as for `data.read_music`.
 
     Attributes:
@@ -36,14 +37,6 @@ class MusicSource:
     def __post_init__(self) -> None:
         if not 0 <= self.transpose <= 24:
             raise ValueError(message("music", "transpose", "0 to 24 half-tones", str(self.transpose)))
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as JSON."""
-        return asdict(self)
-
-    def describe(self) -> str:
-        """The path."""
-        return self.train
 
     def load(self) -> tuple[Music, Music, Music]:
         """The three parts."""
@@ -120,7 +113,7 @@ class MusicTask(Task):
     @classmethod
     def source_from_json(cls, value: Mapping[str, Any]) -> MusicSource:
         """See `Task.source_from_json`."""
-        return MusicSource(**value)
+        return MusicSource.from_json(value)
 
     @classmethod
     def evaluate(cls, model: PolyphonicMusic, path: Path, options: Mapping[str, Any]) -> dict[str, Any]:

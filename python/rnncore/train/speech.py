@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from rnncore import metrics
 from rnncore._messages import message
 from rnncore.data.acoustic import Frames
 from rnncore.data.audio import Speech, Utterance, join, read_speech, read_wav, units_of
+from rnncore.data.file_source import FileSource
 from rnncore.data.splits import Indices, bucketed, padding
 from rnncore.models.transcriber import SpeechBatch, Transcriber
 from rnncore.train.batch_feed import BatchFeed
@@ -23,7 +24,7 @@ from rnncore.train.task import Objective, Task, fingerprint_of
 
 
 @dataclass(frozen=True)
-class SpeechSource:
+class SpeechSource(FileSource):
     """Where recordings come from, and how they are used.
 
     Attributes:
@@ -56,10 +57,6 @@ class SpeechSource:
             raise ValueError(message("speech", "valid_fraction", "a share in [0, 1)", str(self.valid_fraction)))
         if self.join < 1:
             raise ValueError(message("speech", "join", "at least 1", str(self.join)))
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields as JSON."""
-        return asdict(self)
 
     def describe(self) -> str:
         """Path, and who is held out."""
@@ -291,7 +288,7 @@ class SpeechTask(Task):
     @classmethod
     def source_from_json(cls, value: Mapping[str, Any]) -> SpeechSource:
         """See `Task.source_from_json`."""
-        return SpeechSource(**value)
+        return SpeechSource.from_json(value)
 
     @classmethod
     def evaluate(cls, model: Transcriber, path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
