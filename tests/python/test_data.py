@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnncore.data import IGNORE, Sentences, Streams, TextCorpus, Vocabulary, tinyshakespeare, words_of
+from rnncore.data import (
+    IGNORE,
+    Sentences,
+    Streams,
+    TextCorpus,
+    Vocabulary,
+    open_corpus,
+    prepare,
+    tinyshakespeare,
+    words_of,
+)
 
 
 def test_character_vocabulary_is_sorted_by_code_point() -> None:
@@ -124,6 +134,19 @@ def test_words_are_split_between_lines() -> None:
     one_line = TextCorpus.from_text("alpha beta " * 20, level="word", valid=0.25)
     assert len(one_line.train)
     assert "<unk>" not in one_line.vocabulary.decode(one_line.valid)
+
+
+def test_a_part_without_a_file_is_the_end_of_the_training_text(tmp_path: Path) -> None:
+    (tmp_path / "train").write_text("abcdefghij" * 10)
+    (tmp_path / "other").write_text("jihg")
+    tested = TextCorpus.from_files(tmp_path / "train", test=tmp_path / "other", valid_fraction=0.2)
+    assert [len(tested.part(name)) for name in ("train", "valid", "test")] == [80, 20, 4]
+    validated = TextCorpus.from_files(tmp_path / "train", tmp_path / "other", valid_fraction=0.2, test_fraction=0.1)
+    assert [len(validated.part(name)) for name in ("train", "valid", "test")] == [90, 4, 10]
+    prepare(tmp_path / "ids", tmp_path / "train", test=tmp_path / "other", valid_fraction=0.2)
+    on_disk = open_corpus(tmp_path / "ids")
+    for name in ("train", "valid", "test"):
+        assert on_disk.part(name)[:].tolist() == tested.part(name).tolist()
 
 
 def test_given_files_use_the_training_vocabulary(tmp_path: Path) -> None:

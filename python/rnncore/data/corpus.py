@@ -72,19 +72,7 @@ class TextCorpus:
         Raises:
             ValueError: bad fractions, invalid UTF-8, an empty text, unknown characters.
         """
-        if not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
-            got = f"valid={valid}, test={test}"
-            raise ValueError(message("corpus", "valid, test", "fractions that leave something to train on", got))
-        if not text:
-            raise ValueError(message("corpus", origin, "some text", "none"))
-        text = _as_level(text, level, origin)
-        at_valid, at_test = _cuts(text, level, valid, test)
-        parts = (text[:at_valid], text[at_valid:at_test], text[at_test:])
-        if vocabulary is None:
-            # A character that only the end of a text has is no reason to refuse the text; words have <unk> for that.
-            seen = text if level == "char" else parts[0]
-            vocabulary = _build(seen, level, max_size, min_count)
-        return cls._encode(parts, vocabulary)
+        return cls._split(text, (None, None), (valid, test), level, max_size, min_count, vocabulary, origin)
 
     @classmethod
     def from_files(
@@ -103,12 +91,12 @@ class TextCorpus:
         """Read UTF-8 files (any bytes for level "byte").
 
         Args:
-            train: the training text. Where neither `valid` nor `test` is given it is split by the fractions.
+            train: the training text, from whose end come the parts that have no file.
             valid: a validation text of its own.
             test: a test text of its own.
             level: "char", "byte", "word" or "subword" (needs the extra `subword`).
-            valid_fraction: how much of a single file to validate on; default 0.1.
-            test_fraction: how much of a single file to test on; default 0.
+            valid_fraction: how much of `train` to validate on, where there is no `valid`; default 0.1.
+            test_fraction: how much of `train` to test on, where there is no `test`; default 0.
             max_size: as in `from_text`.
             min_count: as in `from_text`.
             vocabulary: as in `from_text`.
@@ -117,27 +105,38 @@ class TextCorpus:
             OSError: a file cannot be read.
             ValueError: as in `from_text`, and an empty file.
         """
-        if valid is None and test is None:
-            return cls.from_text(
-                read_bytes(train),
-                level=level,
-                valid=valid_fraction,
-                test=test_fraction,
-                max_size=max_size,
-                min_count=min_count,
-                vocabulary=vocabulary,
-                origin=str(train),
-            )
-        parts = tuple(
-            b"" if path is None else _as_level(read_bytes(path), level, str(path)) for path in (train, valid, test)
-        )
-        return cls._encode(parts, vocabulary or _build(parts[0], level, max_size, min_count))
+        fractions = (valid_fraction if valid is None else 0.0, test_fraction if test is None else 0.0)
+        text = read_bytes(train)
+        return cls._split(text, (valid, test), fractions, level, max_size, min_count, vocabulary, str(train))
 
     @classmethod
-    def _encode(cls, parts: tuple[str | bytes, ...], vocabulary: TextVocabulary) -> TextCorpus:
-        names = ("train", "valid", "test")
-        encoded = {name: vocabulary.encode(part) for name, part in zip(names, parts, strict=True) if part}
-        return cls(vocabulary, **encoded)
+    def _split(
+        cls,
+        text: str | bytes,
+        files: tuple[PathLike | None, PathLike | None],
+        fractions: tuple[float, float],
+        level: TokenLevel,
+        max_size: int | None,
+        min_count: int,
+        vocabulary: TextVocabulary | None,
+        origin: str,
+    ) -> TextCorpus:
+        valid, test = fractions
+        if not (0 <= valid < 1 and 0 <= test < 1 and valid + test < 1):
+            got = f"valid={valid}, test={test}"
+            raise ValueError(message("corpus", "valid, test", "fractions that leave something to train on", got))
+        if not text:
+            raise ValueError(message("corpus", origin, "some text", "none"))
+        text = _as_level(text, level, origin)
+        at_valid, at_test = _cuts(text, level, valid, test)
+        parts = {"train": text[:at_valid], "valid": text[at_valid:at_test], "test": text[at_test:]}
+        for name, path in zip(("valid", "test"), files, strict=True):
+            if path is not None:
+                parts[name] = _as_level(read_bytes(path), level, str(path))
+        if vocabulary is None:
+            # A character that only the end of a text has is no reason to refuse the text; words have <unk> for that.
+            vocabulary = _build(text if level == "char" else parts["train"], level, max_size, min_count)
+        return cls(vocabulary, **{name: vocabulary.encode(part) for name, part in parts.items() if part})
 
     def streams(self, part: str = "train", *, batch: int, bptt: int) -> Streams:
         """Contiguous streams of a part; full chunks for "train", every token for "valid" and "test"."""

@@ -83,8 +83,8 @@ def prepare(
 ) -> dict[str, Any]:
     """Tokenise texts of any size into a folder; stopped anywhere, the same call goes on.
 
-    The vocabulary is that of the training file. Without `valid` and `test` the last `valid_fraction` of its tokens is
-    for validation (for words and subwords from the start of a line on, where there is more than one).
+    The vocabulary is that of the training file. Without `valid` the last `valid_fraction` of its tokens is for
+    validation (for words and subwords from the start of a line on, where there is more than one).
 
     Args:
         out: the folder.
@@ -314,7 +314,7 @@ def _parts(
 ) -> dict[str, tuple[str, int, int]]:
     """Which ids of which file each part is."""
     parts = {name: (name, 0, state["tokens"]) for name, state in files.items()}
-    if len(files) > 1 or valid_fraction == 0:
+    if "valid" in files or valid_fraction == 0:
         return parts
     total = files["train"]["tokens"]
     cut = total - round(valid_fraction * total)
@@ -323,7 +323,7 @@ def _parts(
         cut = _after_line_end(ids, cut, vocabulary.end_id)
     if not 0 < cut < total:
         return parts
-    return {"train": ("train", 0, cut), "valid": ("train", cut, total)}
+    return {**parts, "train": ("train", 0, cut), "valid": ("train", cut, total)}
 
 
 def _after_line_end(ids: MappedIds, cut: int, end_id: int | None) -> int:

@@ -29,7 +29,8 @@ class LanguageModel(Model):
 
     h_t = cell(E[x_t], h_{t-1});  P(x_{t+1} | x_1..x_t) = softmax(W h_t + b).
     Parameters: ``embedding.weight`` (V, E), ``rnn.*`` as in `nn.LSTM`, ``head.weight`` (V, H), ``head.bias`` (V); with
-    `projection_size` P: ``projection.weight`` (P, H), ``head.weight`` (V, P).
+    `projection_size` P: ``projection.weight`` (P, H), ``head.weight`` (V, P); with clusters ``head.*`` as in
+    `nn.AdaptiveLogSoftmaxWithLoss` and `nn.ClassSoftmax`.
 
     Args:
         vocab_size: V; default: the size of `vocabulary`.
@@ -48,14 +49,14 @@ class LanguageModel(Model):
         variational: dropout with one mask for all steps of a chunk (Gal & Ghahramani 2016); default False.
         weight_drop: probability, in training, on the recurrent weights (Merity et al. 2018).
         embedding_dropout: probability, in training, of a token's whole embedding (Gal & Ghahramani 2016).
-        activation_penalty: alpha of alpha * mean(h^2) on the output that the head sees (Merity et al. 2017).
+        activation_penalty: alpha of alpha * mean(h^2) on the stack's output after its dropout (Merity et al. 2017).
         temporal_penalty: beta of beta * mean((h_t - h_{t-1})^2) on the stack's output. Neither counts in the loss
             that is reported.
         learn_initial_state: the states at the start of a text are parameters.
         init, init_scale, forget_bias: start values of the stack, as `nn.Recurrent` has them (`scale`).
         init_range: all parameters, embedding and biases among them, start as U(-x, x) instead (Zaremba et al. 2014).
         embedding_range: the embedding, and the words' weights in the head but those of projected clusters, start as
-            U(-x, x), the words' bias at 0 (Merity et al. 2018); default: as `nn.Embedding` and `nn.Linear`.
+            U(-x, x), the words' bias (but that of "nce") at 0 (Merity et al. 2018); default: as `nn.Embedding` and `nn.Linear`.
         softmax: "full" (default); "adaptive" (Grave et al. 2017) or "class" (Goodman 2001), exact, with clusters of
             words, for ids that fall in frequency; "sampled" (Jean et al. 2015) or "nce" (Mnih & Teh 2012): trained on
             sampled words, scored and sampled exactly as "full".

@@ -36,7 +36,7 @@ class TrainConfig:
             validation after each whole epoch and is validated and saved with its averages); default "adam".
         nonmono: of "nt-asgd": validations without improvement before averaging begins; default 5.
         lr: learning rate; default 0.002.
-        momentum, weight_decay: of the optimiser; default 0.
+        momentum, weight_decay: of the optimiser (momentum: of "sgd" and "rmsprop"); default 0.
         clip_norm: scale the gradients so that their global norm is at most this; 0: off; default 5.
         clip_value: clamp every gradient element first; 0 (default): off.
         schedule: "constant", "step", "exponential", "cosine" or "plateau"; see `train.make_schedule`.
@@ -47,7 +47,7 @@ class TrainConfig:
         patience: stop after this many validations without improvement; default: never. For "plateau": decay after
             `plateau_patience` validations without improvement (default 0: at once).
         eval_batch: streams read in parallel when validating; default 10 (1 is the exact chain rule, but slower).
-        seed: of the order of sentences; the model has its own generator.
+        seed: of the order of sentences and of `vary_bptt`'s lengths; the model has its own generator.
         log_every: updates between two lines of the log; default 10.
         checkpoint_seconds: a checkpoint at least this often (and after each epoch); default 60.
         checkpoint_steps: a checkpoint every so many updates; default: by time alone.
