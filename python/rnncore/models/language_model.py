@@ -56,7 +56,8 @@ class LanguageModel(Model):
         init, init_scale, forget_bias: start values of the stack, as `nn.Recurrent` has them (`scale`).
         init_range: all parameters, embedding and biases among them, start as U(-x, x) instead (Zaremba et al. 2014).
         embedding_range: the embedding, and the words' weights in the head but those of projected clusters, start as
-            U(-x, x), the words' bias (but that of "nce") at 0 (Merity et al. 2018); default: as `nn.Embedding` and `nn.Linear`.
+            U(-x, x), the words' bias (but that of "nce") at 0 (Merity et al. 2018); default: as `nn.Embedding` and
+            `nn.Linear`.
         softmax: "full" (default); "adaptive" (Grave et al. 2017) or "class" (Goodman 2001), exact, with clusters of
             words, for ids that fall in frequency; "sampled" (Jean et al. 2015) or "nce" (Mnih & Teh 2012): trained on
             sampled words, scored and sampled exactly as "full".
