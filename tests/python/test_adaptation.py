@@ -33,7 +33,7 @@ def weights(model: LanguageModel) -> dict[str, np.ndarray]:
 
 def naive_dynamic(model: LanguageModel, options: DynamicOptions, squares: dict[str, np.ndarray]) -> float:
     """The equations in NumPy, on a copy of the model; only the gradient of a segment is the engine's."""
-    copy = model_of(tie_weights=model.config.tie_weights, cell=model.config.cell).eval()
+    copy = LanguageModel(**model.to_dict()).eval()
     copy.load_state_dict(model.state_dict())
     start = weights(copy)
     roots = {name: np.sqrt(value) for name, value in squares.items()}

@@ -73,7 +73,13 @@ def _single(torch: Any, ours: nn.Module, place: str) -> Any:
     kind = type(ours)
     if kind not in _BUILDERS:
         known = ", ".join(builder.__name__ for builder in _BUILDERS)
-        raise refusal(_OPERATION, place, f"one of rnncore.nn's {known}", kind.__name__, "others have no counterpart in a chain of torch.nn")
+        raise refusal(
+            _OPERATION,
+            place,
+            f"one of rnncore.nn's {known}",
+            kind.__name__,
+            "others have no counterpart in a chain of torch.nn",
+        )
     values = {name: torch.from_numpy(np.array(value.numpy())) for name, value in ours.state_dict().items()}
     dtype = next((value.dtype for value in values.values()), torch.float32)
     name, arguments, options = _BUILDERS[kind](ours, place)

@@ -103,7 +103,7 @@ def _le(cell: str, size: int, layers: int, *, projection: int = 0) -> Recipe:
 def _wikitext2(**softmax: str) -> Recipe:
     """Words of WikiText-2, V = 33,278, in under an hour on two cores: residual connections, Adam, a cosine.
 
-    The size is that of the small model of GluonNLP and of PyTorch's example, whose training is many times as long.
+    The size is that of the small model of GluonNLP, whose training is many times as long.
     """
     return Recipe(
         paper="the two layers of 200 units of Zaremba, Sutskever & Vinyals 2014, tied as in Press & Wolf 2016, with "
