@@ -59,11 +59,12 @@ system:  # cheap where nothing is missing
 
 $(VENV)/.created: | system
 	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install --quiet "scikit-build-core>=0.10" "pybind11>=2.12"
+	$(VENV)/bin/python -m pip install --quiet "scikit-build-core>=0.10" "pybind11>=2.12" setuptools wheel setuptools_scm
 	@touch $@
 
 # .installed-EXTRA: the package with one of pyproject.toml's extras. Without build isolation the build folder keeps
 # its meaning from one call to the next, so that only what changed is compiled.
+# What dependencies without wheels (seqeval) are built with has to be there then, too.
 $(VENV)/.installed-%: $(SOURCES) | $(VENV)/.created
 	SKBUILD_BUILD_DIR=$(BUILD) SKBUILD_CMAKE_DEFINE="RNNCORE_TESTS=ON" \
 	  $(VENV)/bin/python -m pip install --no-build-isolation ".[$*]"
