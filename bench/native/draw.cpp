@@ -4,9 +4,6 @@
 //   read_ns     reading so many bytes once with the same threads, each its share (floor.h)
 //   of_read     that over the time of a character: 1 is the bound
 #include "bench.h"
-
-#include <map>
-
 #include "floor.h"
 
 namespace rnncore::bench {
@@ -16,12 +13,6 @@ constexpr std::int64_t kLetters = 65, kUnits = 512, kLayers = 3;
 
 // The first layer's input product comes from a table, one row of it.
 constexpr long kBytes = 4 * (4 * kUnits * kUnits * (2 * kLayers - 1) + kLetters * kUnits);
-
-double read_once_ns(int threads) {
-  static std::map<int, double> known;
-  const auto found = known.find(threads);
-  return found != known.end() ? found->second : known[threads] = read_ns(kBytes, threads);
-}
 
 void draw_character(benchmark::State& state) {
   const int threads = static_cast<int>(state.range(0)), before = get_num_threads();
@@ -42,7 +33,7 @@ void draw_character(benchmark::State& state) {
   for (int i = 0; i < 500; ++i) step();  // the table's rows are made as letters come
   for (auto _ : state) step();
   set_num_threads(before);
-  const double read = read_once_ns(threads);
+  const double read = read_ns(kBytes, threads);  // each time: memory is nearer or farther from minute to minute
   state.counters["characters"] = benchmark::Counter(1, benchmark::Counter::kIsIterationInvariantRate);
   state.counters["read_ns"] = read;
   state.counters["of_read"] = benchmark::Counter(read * 1e-9, benchmark::Counter::kIsIterationInvariantRate);

@@ -45,7 +45,7 @@ def save_chain(chain: nn.Module, path: str | os.PathLike[str]) -> None:
     if rest or "rnn" not in parts or "head" not in parts:
         got = ", ".join(f"{name} ({type(layer).__name__})" for name, layer in layers)
         raise refusal("convert", place, "[Embedding,] a recurrent stack, [last step or pool,] Linear[, softmax]", got)
-    spec = _spec(parts, softmax, getattr(chain, "kind", None))
+    spec = _spec(parts, getattr(chain, "kind", None) or _kind_of(parts, softmax))
     parameters: dict[str, Any] = {}
     for part in ("embedding", "rnn", "head"):
         if part in parts:
@@ -62,17 +62,17 @@ def _layers(chain: nn.Module) -> list[tuple[str, nn.Module]]:
     return list(chain.named_children()) if isinstance(chain, Chain | nn.Sequential) else [("", chain)]
 
 
-def _spec(parts: dict[str, Any], softmax: bool, kind: str | None) -> Any:
-    table, outputs = parts.get("embedding"), parts["head"].out_features
-    pooled = parts.get("last")
-    if kind is not None:
-        pass
-    elif table is not None and outputs == table.num_embeddings and pooled is None:
-        kind = "language_model"
-    elif table is None and not softmax:
-        kind = "forecaster"
-    else:
-        kind = "tagger" if pooled is None else "classifier"
+def _kind_of(parts: dict[str, Any], softmax: bool) -> str:
+    table, pooled = parts.get("embedding"), "last" in parts
+    if table is not None and parts["head"].out_features == table.num_embeddings and not pooled:
+        return "language_model"
+    if table is None and not softmax:
+        return "forecaster"
+    return "classifier" if pooled else "tagger"
+
+
+def _spec(parts: dict[str, Any], kind: str) -> Any:
+    table, outputs, pooled = parts.get("embedding"), parts["head"].out_features, parts.get("last")
     return _core.ModelSpec(
         vocab_size=table.num_embeddings if table is not None else 0,
         embedding_size=table.embedding_dim if table is not None else 0,
